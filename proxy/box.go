@@ -55,6 +55,7 @@ type box struct {
 	ownTag  string    // the answering device's own tag, where a facade showed
 	// another: shownTag. Both are empty without a facade.
 	shownTag string
+	late     bool   // the answer to an offer of the callee is still due (RFC 3262 §5)
 	salt     uint32 // tells apart what would look the same twice
 	key      keyID  // set by open; seal and sealer.at use it. Not in the text.
 }
@@ -92,6 +93,7 @@ const (
 	hasFlow
 	hasTags
 	hasRoutes
+	isLate
 )
 
 // boxVersion is in the upper half of the first byte, the kind in the lower.
@@ -148,6 +150,7 @@ func (b box) flags() byte {
 		{b.flow != flowRef{}, hasFlow},
 		{b.ownTag != "" || b.shownTag != "", hasTags},
 		{len(b.routes) > 0, hasRoutes},
+		{b.late, isLate},
 	} {
 		if has.it {
 			f |= has.flag
@@ -203,8 +206,8 @@ func appendText(w []byte, s string) ([]byte, error) {
 func decodeBox(raw []byte) (box, error) {
 	r := boxReader{rest: raw}
 	head, flags := r.byte(), r.byte()
-	b := box{kind: boxKind(head & 0xf)}
-	if head>>4 != boxVersion || b.kind > boxFacade || flags >= hasRoutes<<1 {
+	b := box{kind: boxKind(head & 0xf), late: flags&isLate != 0}
+	if head>>4 != boxVersion || b.kind > boxFacade || flags >= isLate<<1 {
 		return box{}, errForged
 	}
 	if flags&hasLeg != 0 {

@@ -61,7 +61,7 @@ func newNonceSource(key []byte) *nonceSource {
 func (n *nonceSource) make(realm string, now time.Time) string {
 	var id nonceID
 	binary.BigEndian.PutUint64(id[:], uint64(now.UnixNano())) //nolint:gosec // after 1970
-	rand.Read(id[nonceTimeSize:])                             //nolint:errcheck // never fails (crypto/rand)
+	_, _ = rand.Read(id[nonceTimeSize:])                      // never fails
 	return encoding.EncodeToString(append(id[:], n.mac(id, realm)...))
 }
 
