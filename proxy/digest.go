@@ -151,7 +151,7 @@ func sameURI(uri string, target sip.Uri) bool {
 	if err := sip.ParseUri(uri, &u); err != nil {
 		return false
 	}
-	if u.User == "" && u.Host != "" {
+	if u.User == "" && u.Host != "" && !u.Wildcard {
 		return true
 	}
 	if u.Raw() != "" || target.Raw() != "" {

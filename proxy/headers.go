@@ -242,22 +242,33 @@ func number(_ hide, s headerSet) (string, error) {
 	return digits(strings.TrimSpace(strings.SplitN(bare(s.values[0]), "(", 2)[0])), nil
 }
 
-// optionTags keeps the extensions that work between the two ends of a
-// protected call, in an order of ours.
+// extensions are those that work between the two ends of a protected call, in
+// the order in which they leave.
+var extensions = []string{
+	"100rel", "timer", "replaces", "norefersub", "tdialog", "join", "nosub", "explicitsub",
+}
+
+// optionTags keeps the extensions that we know.
 func optionTags(_ hide, s headerSet) (string, error) {
+	named := listed(s.values)
 	var kept []string
-	for _, known := range []string{
-		"100rel", "timer", "replaces", "norefersub", "tdialog", "join", "nosub", "explicitsub",
-	} {
-		for _, v := range s.values {
-			for tag := range strings.SplitSeq(v, ",") {
-				if strings.EqualFold(strings.TrimSpace(tag), known) && !slices.Contains(kept, known) {
-					kept = append(kept, known)
-				}
-			}
+	for _, x := range extensions {
+		if slices.Contains(named, x) {
+			kept = append(kept, x)
 		}
 	}
 	return strings.Join(kept, ", "), nil
+}
+
+// listed are the words of comma-separated values, in lower case.
+func listed(values []string) []string {
+	var words []string
+	for _, v := range values {
+		for w := range strings.SplitSeq(v, ",") {
+			words = append(words, strings.ToLower(strings.TrimSpace(w)))
+		}
+	}
+	return words
 }
 
 // allowConstant has the methods that every phone understands or answers 405
@@ -274,12 +285,8 @@ func allow(_ hide, s headerSet) (string, error) {
 	case isResponse && (res.StatusCode <= 100 || res.StatusCode >= 300) && res.StatusCode != 405:
 		return "", nil
 	}
-	for _, v := range s.values {
-		for m := range strings.SplitSeq(v, ",") {
-			if strings.TrimSpace(m) == "UPDATE" {
-				return allowConstant + ", UPDATE", nil
-			}
-		}
+	if slices.Contains(listed(s.values), "update") {
+		return allowConstant + ", UPDATE", nil
 	}
 	return allowConstant, nil
 }

@@ -64,10 +64,7 @@ func (h hide) request(in *sip.Request, to sip.Uri) (*sip.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	from, err := h.fromHeader(in)
-	if err != nil {
-		return nil, err
-	}
+	from := h.fromHeader(in)
 	toHeader, err := h.toHeader(in)
 	if err != nil {
 		return nil, err
@@ -213,7 +210,7 @@ func (h hide) tagBack(tag string) (string, error) {
 }
 
 // fromHeader names the sender.
-func (h hide) fromHeader(in *sip.Request) (*sip.FromHeader, error) {
+func (h hide) fromHeader(in *sip.Request) *sip.FromHeader {
 	f := &sip.FromHeader{Address: h.sender, Params: sip.NewParams()}
 	if f.Address.Host == "" {
 		f.Address = h.fit(in.From().Address, anonymousHost)
@@ -225,7 +222,7 @@ func (h hide) fromHeader(in *sip.Request) (*sip.FromHeader, error) {
 	if tag, ok := paramOf(in.From().Params, "tag"); ok && tag != "" {
 		f.Params.Add("tag", h.tagOut(tag))
 	}
-	return f, nil
+	return f
 }
 
 // toHeader names the receiver. There is no display name: it is what the
@@ -292,8 +289,8 @@ func (h hide) fit(u sip.Uri, nowhere string) sip.Uri {
 	case out.Host == "" || isAddress(out.Host) || !isName(out.Host):
 		out.Host = nowhere
 	}
-	if out.Host == anonymousHost {
-		out.User = "anonymous"
+	if out.Host == anonymousHost || containsAddress(strings.ReplaceAll(out.User, "-", "")) {
+		out.User = "anonymous" // hyphens: telephone numbers have them
 	}
 	return out
 }

@@ -33,24 +33,13 @@ func displayName(s string) string {
 	return name
 }
 
-// dotted finds an IPv4 address in text, also as providers write it into host names.
-var dotted = regexp.MustCompile(`(^|\D)\d{1,3}([-._]\d{1,3}){3}(\D|$)`)
+// addresses finds what looks like an IPv4 or IPv6 address in text, also as
+// providers write it into host names. It would rather find too much.
+var addresses = regexp.MustCompile(
+	`\d[-._]\d{1,3}[-._]\d{1,3}[-._]\d|[0-9a-fA-F]?:[0-9a-fA-F]{0,4}:`)
 
-// colons finds what might be an IPv6 address in text.
-var colons = regexp.MustCompile(`[0-9a-fA-F:]*:[0-9a-fA-F:.]+`)
-
-// containsAddress says that an IP address stands somewhere in s.
-func containsAddress(s string) bool {
-	if dotted.MatchString(s) {
-		return true
-	}
-	for _, c := range colons.FindAllString(s, -1) {
-		if a, err := netip.ParseAddr(strings.TrimRight(c, ".:")); err == nil && a.Is6() {
-			return true
-		}
-	}
-	return false
-}
+// containsAddress says that an IP address may stand somewhere in s.
+func containsAddress(s string) bool { return addresses.MatchString(s) }
 
 // canonical is a host as it is compared: lower case, no brackets, no final dot.
 func canonical(host string) string {

@@ -29,13 +29,28 @@ func parseDialog(v string) (dialogRef, bool) {
 		var ok1, ok2 bool
 		d.tag1, ok1 = param(v, names[0])
 		d.tag2, ok2 = param(v, names[1])
-		if ok1 && ok2 && d.callID != "" {
+		if ok1 && ok2 && isWord(d.callID) && isWord(d.tag1) && isWord(d.tag2) {
 			d.names = names
 			_, d.early = param(v, "early-only")
 			return d, true
 		}
 	}
 	return dialogRef{}, false
+}
+
+// isWord says that s has only characters that a Call-ID may have besides its
+// separators (RFC 3261 §25.1), which are more than a tag's. It comes out of an
+// escaped URI header and will be written into a header.
+func isWord(s string) bool {
+	for _, r := range s {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+		case strings.ContainsRune("-.!%*_+`'~()<>:\\\"/[]?{}@", r):
+		default:
+			return false
+		}
+	}
+	return s != ""
 }
 
 // String is the header value for d.
