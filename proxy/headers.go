@@ -131,6 +131,15 @@ var treatments = []headerTreatment{
 	{"Content-ID", nil, "the body is built anew"},
 }
 
+// treatmentOf finds a treatment by the header's long name in lower case.
+var treatmentOf = func() map[string]int {
+	m := make(map[string]int, len(treatments))
+	for i, t := range treatments {
+		m[strings.ToLower(t.name)] = i
+	}
+	return m
+}()
+
 // compactNames has the compact forms of RFC 3261 §7.3.3 and its extensions.
 var compactNames = map[string]string{
 	"a": "accept-contact", "b": "referred-by", "c": "content-type", "d": "request-disposition",

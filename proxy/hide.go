@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
@@ -126,11 +127,17 @@ func (h hide) answerTag(to *sip.ToHeader, in *sip.Response) error {
 
 // rest copies what else may cross: the headers of the table, and a body.
 func (h hide) rest(out, in sip.Message, method sip.RequestMethod) error {
-	for _, t := range treatments {
+	values := make([][]string, len(treatments))
+	for _, x := range headersOf(in) {
+		if i, ok := treatmentOf[longName(x.Name())]; ok && treatments[i].make != nil {
+			values[i] = append(values[i], x.Value())
+		}
+	}
+	for i, t := range treatments {
 		if t.make == nil {
 			continue
 		}
-		v, err := t.make(h, headerSet{in, method, valuesOf(in, t.name)})
+		v, err := t.make(h, headerSet{in, method, values[i]})
 		if err != nil {
 			return err
 		}
@@ -289,10 +296,17 @@ func (h hide) fit(u sip.Uri, nowhere string) sip.Uri {
 	case out.Host == "" || isAddress(out.Host) || !isName(out.Host):
 		out.Host = nowhere
 	}
-	if out.Host == anonymousHost || containsAddress(strings.ReplaceAll(out.User, "-", "")) {
-		out.User = "anonymous" // hyphens: telephone numbers have them
+	if out.Host == anonymousHost || hidesAddress(out.User) {
+		out.User = "anonymous"
 	}
 	return out
+}
+
+// hidesAddress says that a user part is an address, escaped or not. Hyphens
+// do not count: telephone numbers have them.
+func hidesAddress(user string) bool {
+	plain, err := url.PathUnescape(user)
+	return err != nil || containsAddress(strings.ReplaceAll(plain, "-", ""))
 }
 
 // telNumber is the number of a tel URI without its parameters and visual

@@ -110,7 +110,7 @@ var bobsContact = sip.Uri{Scheme: "sip", User: "bob", Host: "10.9.8.7", Port: 50
 func TestInviteIsRebuilt(t *testing.T) {
 	h := aliceSends(t)
 	in := parseRequest(t, invite(
-		`m: "Alice" <sip:alice@192.168.77.23;ob>;+sip.instance="<urn:uuid:00000000-dead-beef-0000-a0c91e6bf600>"`,
+		`m: "Alice" <sip:alice@192.168.77.23;ob>;+sip.instance="<urn:uuid:`+markers[5]+`>"`,
 		"k: timer, 100rel, x-M4RK3R, replaces", "Allow: INVITE, UPDATE, M4RK3R",
 		"x: 1800;refresher=uac", "Min-SE: 90", "User-Agent: M4RK3R/192.168.77.23",
 		"P-Asserted-Identity: <sip:alice@192.168.77.23>", "Subject: from alices-laptop",
@@ -393,7 +393,10 @@ func TestHeaderValues(t *testing.T) {
 		{"PRACK", "RAck: 776656 1 INVITE", "RAck: 776656 1 INVITE"},
 		{"PRACK", "RAck: 776656 1 HELLO", ""},
 		{"PRACK", "RAck: 776656", ""},
-		{"BYE", `Reason: Q.850;cause=16;text="Terminated", SIP;cause=200;text="x"`, "Reason: Q.850;cause=16, SIP;cause=200"},
+		{
+			"BYE", `Reason: Q.850;cause=16;text="Terminated", SIP;cause=200;text="x"`,
+			"Reason: Q.850;cause=16, SIP;cause=200",
+		},
 		{"BYE", "Reason: X;cause=16", ""},
 		{"BYE", "Reason: SIP;cause=20000", ""},
 		{"BYE", "Reason: SIP", ""},
@@ -413,7 +416,8 @@ func TestHeaderValues(t *testing.T) {
 		}
 		name, _, _ := strings.Cut(c.in, ":")
 		got := valuesOf(out, strings.ToLower(longName(name)))
-		if c.want == "" && len(got) > 0 || c.want != "" && !strings.Contains(out.String(), "\r\n"+c.want+"\r\n") {
+		there := strings.Contains(out.String(), "\r\n"+c.want+"\r\n")
+		if c.want == "" && len(got) > 0 || c.want != "" && !there {
 			t.Errorf("%s: got %q, want %q", c.in, got, c.want)
 		}
 	}
@@ -443,12 +447,14 @@ func TestMaxForwards(t *testing.T) {
 		"70": "69", "255": "69", "4": "3", "1": "0", "0": "0",
 	} {
 		req := parseRequest(t, strings.Replace(invite(), "Max-Forwards: 70", "Max-Forwards: "+in, 1))
-		if out, err := aliceSends(t).request(req, bobsContact); err != nil || out.MaxForwards().Value() != want {
+		out, err := aliceSends(t).request(req, bobsContact)
+		if err != nil || out.MaxForwards().Value() != want {
 			t.Errorf("%s: %v, %v", in, out, err)
 		}
 	}
 	req := parseRequest(t, strings.Replace(invite(), "Max-Forwards: 70\r\n", "", 1))
-	if out, err := aliceSends(t).request(req, bobsContact); err != nil || out.MaxForwards().Val() != 69 {
+	out, err := aliceSends(t).request(req, bobsContact)
+	if err != nil || out.MaxForwards().Val() != 69 {
 		t.Errorf("none: %v, %v", out, err)
 	}
 }
@@ -470,6 +476,8 @@ func TestFit(t *testing.T) {
 		"sip:alice@example.org":                         "sip:alice@example.org",
 		"sip:+49-30-123-456@example.org":                "sip:+49-30-123-456@example.org",
 		"sip:192.168.77.23@example.com":                 "sip:anonymous@example.com",
+		"sip:192%2e168%2E77.23@example.com":             "sip:anonymous@example.com",
+		"sip:bad%zz@example.com":                        "sip:anonymous@example.com",
 		"sip:bob+pt1.Abc@example.com":                   "sip:bob@example.com",
 		"sip:bob%2Bpt1.Abc@example.com":                 "sip:bob@example.com",
 		"tel:+49-30-123(456);phone-context=x":           "sip:+4930123456@example.com",
@@ -491,8 +499,9 @@ func TestFit(t *testing.T) {
 
 func TestDisplayName(t *testing.T) {
 	for in, want := range map[string]string{
-		"Alice Liddell": "Alice Liddell", "Жанна д'Арк": "Жанна д'Арк", "  x ": "x", "": "",
-		`a\"b<c>`: "abc", "\u202ecod.exe": "cod.exe", "a\x00b\tc": "abc",
+		"Alice Liddell": "Alice Liddell", "  x ": "x", "": "",
+		"Жанна д'Арк": "Жанна д'Арк",
+		`a\"b<c>`:     "abc", "\u202ecod.exe": "cod.exe", "a\x00b\tc": "abc",
 		"192.168.77.23": "", "at 192-168-77-23": "", "fe80::1": "", "alice@home": "",
 		"\xff\xfe": "", strings.Repeat("é", 100): strings.Repeat("é", maxDisplayName),
 	} {
@@ -518,7 +527,8 @@ func TestAnonymousAndAsserted(t *testing.T) {
 		}
 	}
 	h.assert = false
-	if out, err = h.request(parseRequest(t, invite()), bobsContact); err != nil || strings.Contains(out.String(), "alice") {
+	out, err = h.request(parseRequest(t, invite()), bobsContact)
+	if err != nil || strings.Contains(out.String(), "alice") {
 		t.Errorf("%v\n%v", err, out)
 	}
 }
@@ -526,13 +536,14 @@ func TestAnonymousAndAsserted(t *testing.T) {
 // Only target refreshes get a Contact.
 func TestContact(t *testing.T) {
 	for m := range crossing {
-		out, err := aliceSends(t).request(
-			parseRequest(t, strings.ReplaceAll(invite("Contact: <sip:alice@192.168.77.23>"), "INVITE", string(m))), bobsContact)
+		text := invite("Contact: <sip:alice@192.168.77.23>")
+		req := parseRequest(t, strings.ReplaceAll(text, "INVITE", string(m)))
+		out, err := aliceSends(t).request(req, bobsContact)
 		if err != nil {
 			t.Fatal(m, err)
 		}
 		want := 0
-		if slices.Contains([]sip.RequestMethod{"INVITE", "UPDATE", "SUBSCRIBE", "REFER", "NOTIFY"}, m) {
+		if strings.Contains("INVITE UPDATE SUBSCRIBE REFER NOTIFY", string(m)) {
 			want = 1
 		}
 		if got := len(out.GetHeaders("Contact")); got != want {
@@ -561,7 +572,7 @@ func FuzzHide(f *testing.F) {
 		text := invite(name + ": " + value)
 		if sealed {
 			text = strings.Replace(text, "4711@192.168.77.23", h.seal.callID("4711"), 1)
-			h.from = calleeLeg
+			h.from, h.sender = calleeLeg, sip.Uri{}
 		}
 		m, err := sip.NewParser().ParseSIP([]byte(text))
 		if err != nil {

@@ -18,6 +18,7 @@ func freshNonce(t *testing.T, n *nonceSource, now time.Time) nonceID {
 func TestNonceIsOurs(t *testing.T) {
 	n := newNonceSource(secretA)
 	text := n.make("example.com", testNow)
+	foreign := newNonceSource(secretB).make("example.com", testNow)
 	for name, c := range map[string]struct {
 		text, realm string
 		at          time.Time
@@ -31,7 +32,7 @@ func TestNonceIsOurs(t *testing.T) {
 		"altered time": {"A" + text[1:], "example.com", testNow, nonceForeign},
 		"altered mac":  {text[:len(text)-2] + "AA", "example.com", testNow, nonceForeign},
 		"empty":        {"", "example.com", testNow, nonceForeign},
-		"other key":    {newNonceSource(secretB).make("example.com", testNow), "example.com", testNow, nonceForeign},
+		"other key":    {foreign, "example.com", testNow, nonceForeign},
 	} {
 		if _, got := n.read(c.text, c.realm, c.at); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
@@ -51,9 +52,24 @@ func TestWindow(t *testing.T) {
 		count uint32
 		want  bool
 	}{
-		{0, false}, {1, true}, {1, false}, {3, true}, {2, true}, {2, false}, {3, false},
-		{64, true}, {4, true}, {67, true}, {3, false}, {66, true}, {65, true}, {65, false},
-		{1 << 30, true}, {1<<30 - 63, true}, {1<<30 - 64, false}, {67, false},
+		{0, false},
+		{1, true},
+		{1, false},
+		{3, true},
+		{2, true},
+		{2, false},
+		{3, false},
+		{64, true},
+		{4, true},
+		{67, true},
+		{3, false},
+		{66, true},
+		{65, true},
+		{65, false},
+		{1 << 30, true},
+		{1<<30 - 63, true},
+		{1<<30 - 64, false},
+		{67, false},
 	} {
 		if got := w.take(c.count); got != c.want {
 			t.Errorf("step %d, count %d: %v", i, c.count, got)

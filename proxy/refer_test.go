@@ -77,7 +77,9 @@ func TestAttendedTransfer(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		for _, secret := range []string{c.alice.callID, c.alice.own, c.alice.other, c.carol.callID, c.carol.own, c.carol.other} {
+		for _, secret := range []string{
+			c.alice.callID, c.alice.own, c.alice.other, c.carol.callID, c.carol.own, c.carol.other,
+		} {
 			if strings.Contains(arrives, secret) {
 				t.Errorf("%s: bob reads %q in %s", name, secret, arrives)
 			}
@@ -95,7 +97,8 @@ func TestAttendedTransfer(t *testing.T) {
 			t.Fatal(err)
 		}
 		bob := hide{seal: h.seal, from: callerLeg, domain: "example.com", contact: sealedContact()}
-		req := parseRequest(t, strings.ReplaceAll(invite("Replaces: "+replaces), "192.168.77.23", "10.0.0.2"))
+		text := strings.ReplaceAll(invite("Replaces: "+replaces), "192.168.77.23", "10.0.0.2")
+		req := parseRequest(t, text)
 		out, err := bob.request(req, bobsContact)
 		if err != nil {
 			t.Fatal(err)
@@ -133,36 +136,38 @@ func TestTransferOfAnUnprotectedCall(t *testing.T) {
 
 func TestReferTo(t *testing.T) {
 	h := aliceSends(t)
-	boxed, err := h.seal.seal(box{expires: time.Now().Add(time.Hour), aor: "carol@example.com", target: "sip:10.0.0.1"})
+	later := time.Now().Add(time.Hour)
+	boxed, err := h.seal.seal(box{expires: later, aor: "carol@example.com", target: "sip:10.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody, _ := h.seal.seal(box{expires: time.Now().Add(time.Hour), target: "sip:10.0.0.1"})
+	nobody, _ := h.seal.seal(box{expires: later, target: "sip:10.0.0.1"})
 	expired, _ := h.seal.seal(box{expires: testNow.AddDate(-1, 0, 0), aor: "carol@example.com"})
-	for in, want := range map[string]string{
-		"<sip:carol@example.com>": "<sip:carol@example.com>",
-		"sip:carol@example.com":   "<sip:carol@example.com>",
-		`"M4RK3R" <sip:carol@EXAMPLE.com:5070;transport=tcp>;x=M4RK3R`:                     "<sip:carol@example.com>",
-		"<sip:carol@198.51.100.1>":                                                         "<sip:carol@example.com>",
-		"<sip:carol@example.com?Route=%3Csip:192.168.77.23%3E>":                            "<sip:carol@example.com>",
-		"<sip:carol+pt1.M4RK3R@example.com;method=BYE>":                                    "<sip:carol@example.com>",
-		"<tel:+4930123456>":                                                                "<sip:+4930123456@example.com>",
-		"<sip:" + boxed + "@198.51.100.1;transport=udp>":                                   "<sip:carol@example.com>",
-		"<sip:" + nobody + "@198.51.100.1>":                                                "",
-		"<sip:" + expired + "@198.51.100.1>":                                               "",
-		"<sip:" + sealPrefix + strings.Repeat("x", 80) + "@example.com>":                   "",
-		"<sip:carol@example.org>":                                                          "",
-		"<sip:carol@192.168.77.23>":                                                        "",
-		"<sips:carol@[2001:db8::1]>":                                                       "",
-		"<https://evil.example/M4RK3R>":                                                    "",
-		"<urn:service:sos>":                                                                "",
-		"<sip:carol@example.com?Replaces=nonsense>":                                        "",
-		"<sip:carol@example.com?Replaces=%zz>":                                             "",
-		"<sip:carol@example.com?Replaces=x%0D%0AM4RK3R:%20y%3Bto-tag%3Da%3Bfrom-tag%3Db>":  "",
-		"<sip:carol@example.com?Replaces=x%3Bto-tag%3Da%00%3Bfrom-tag%3Db>":                "",
-		"<sip:carol@example.com?Replaces=s1-x%3Bto-tag%3Da%3Bfrom-tag%3Db>":                "",
-		"<sip:carol@example.com?Replaces=x%3Bto-tag%3Dt1-0123456789abcdef%3Bfrom-tag%3Db>": "",
+	for _, c := range [][2]string{
+		{"<sip:carol@example.com>", "<sip:carol@example.com>"},
+		{"sip:carol@example.com", "<sip:carol@example.com>"},
+		{`"M4RK3R" <sip:carol@EXAMPLE.com:5070;transport=tcp>;x=M4RK3R`, "<sip:carol@example.com>"},
+		{"<sip:carol@198.51.100.1>", "<sip:carol@example.com>"},
+		{"<sip:carol@example.com?Route=%3Csip:192.168.77.23%3E>", "<sip:carol@example.com>"},
+		{"<sip:carol+pt1.M4RK3R@example.com;method=BYE>", "<sip:carol@example.com>"},
+		{"<tel:+4930123456>", "<sip:+4930123456@example.com>"},
+		{"<sip:" + boxed + "@198.51.100.1;transport=udp>", "<sip:carol@example.com>"},
+		{"<sip:" + nobody + "@198.51.100.1>", ""},
+		{"<sip:" + expired + "@198.51.100.1>", ""},
+		{"<sip:" + sealPrefix + strings.Repeat("x", 80) + "@example.com>", ""},
+		{"<sip:carol@example.org>", ""},
+		{"<sip:carol@192.168.77.23>", ""},
+		{"<sips:carol@[2001:db8::1]>", ""},
+		{"<https://evil.example/M4RK3R>", ""},
+		{"<urn:service:sos>", ""},
+		{"<sip:carol@example.com?Replaces=nonsense>", ""},
+		{"<sip:carol@example.com?Replaces=%zz>", ""},
+		{"<sip:carol@example.com?Replaces=x%0D%0AM4RK3R:%20y%3Bto-tag%3Da%3Bfrom-tag%3Db>", ""},
+		{"<sip:carol@example.com?Replaces=x%3Bto-tag%3Da%00%3Bfrom-tag%3Db>", ""},
+		{"<sip:carol@example.com?Replaces=s1-x%3Bto-tag%3Da%3Bfrom-tag%3Db>", ""},
+		{"<sip:carol@example.com?Replaces=x%3Bto-tag%3Dt1-0123456789abcdef%3Bfrom-tag%3Db>", ""},
 	} {
+		in, want := c[0], c[1]
 		got, err := headerOf(t, h, "REFER", "Refer-To", in)
 		if got != want || (want == "") != errors.Is(err, errHeader) {
 			t.Errorf("%s: %q, %v; want %q", in, got, err, want)
@@ -180,13 +185,16 @@ func TestDialogHeaders(t *testing.T) {
 			t.Errorf("%s: %q, %v", in, got, err)
 		}
 	}
-	if got, err := headerOf(t, h, "INVITE", "Replaces", "x;to-tag=a;from-tag=b\r\nReplaces: x;to-tag=a;from-tag=b"); err == nil {
+	const one = "x;to-tag=a;from-tag=b"
+	if got, err := headerOf(t, h, "INVITE", "Replaces", one+"\r\nReplaces: "+one); err == nil {
 		t.Errorf("two: %q", got)
 	}
 	// A dialog of which nothing opens is none that the other party knows: all
 	// of it is sealed, so that nothing shows and nothing matches.
-	got, err := headerOf(t, h, "INVITE", "Join", "c@192.168.77.23;to-tag=M4RK3R;from-tag=b;early-only;x=M4RK3R")
-	want := h.seal.callID("c@192.168.77.23") + ";to-tag=" + h.seal.tag("M4RK3R") + ";from-tag=" + h.seal.tag("b") + ";early-only"
+	got, err := headerOf(t, h, "INVITE", "Join",
+		"c@192.168.77.23;to-tag=M4RK3R;from-tag=b;early-only;x=M4RK3R")
+	want := h.seal.callID("c@192.168.77.23") + ";to-tag=" + h.seal.tag("M4RK3R") +
+		";from-tag=" + h.seal.tag("b") + ";early-only"
 	if err != nil || got != want {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -205,8 +213,11 @@ func TestTurnKeepsTheKey(t *testing.T) {
 
 func TestInReplyTo(t *testing.T) {
 	h := aliceSends(t)
-	got, err := headerOf(t, h, "INVITE", "In-Reply-To", "c@192.168.77.23, "+h.seal.callID("c-2")+",,a,b,c,d,e")
-	want := strings.Join([]string{h.seal.callID("c@192.168.77.23"), "c-2", h.seal.callID("a"), h.seal.callID("b")}, ", ")
+	got, err := headerOf(t, h, "INVITE", "In-Reply-To",
+		"c@192.168.77.23, "+h.seal.callID("c-2")+",,a,b,c,d,e")
+	want := strings.Join([]string{
+		h.seal.callID("c@192.168.77.23"), "c-2", h.seal.callID("a"), h.seal.callID("b"),
+	}, ", ")
 	if err != nil || got != want {
 		t.Errorf("%q, %v", got, err)
 	}
