@@ -111,7 +111,7 @@ func (b box) encode() ([]byte, error) {
 	w := append(make([]byte, 0, 160), boxVersion<<4|byte(b.kind), b.flags())
 	w = append(w, b.mark[:]...)
 	w = binary.BigEndian.AppendUint32(w, b.salt)
-	w = binary.BigEndian.AppendUint32(w, uint32(age)) //nolint:gosec // bounded above
+	w = binary.BigEndian.AppendUint32(w, uint32(age))
 	if b.session != 0 {
 		w = binary.BigEndian.AppendUint64(w, b.session)
 	}
@@ -292,7 +292,7 @@ func (r *boxReader) text() string {
 		r.bad = true
 		return ""
 	}
-	return lengthened.Replace(string(r.next(int(n)))) //nolint:gosec // bounded above
+	return lengthened.Replace(string(r.next(int(n))))
 }
 
 func (r *boxReader) flow() flowRef {

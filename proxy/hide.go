@@ -100,9 +100,7 @@ func (h hide) response(in *sip.Response, up *sip.Request) (*sip.Response, error)
 		Params: up.To().Params.Clone(),
 	}
 	out.AppendHeader(to)
-	if err := h.answerTag(to, in); err != nil {
-		return nil, err
-	}
+	h.answerTag(to, in)
 	callID := *up.CallID()
 	out.AppendHeader(&callID)
 	out.AppendHeader(&sip.CSeqHeader{SeqNo: up.CSeq().SeqNo, MethodName: up.CSeq().MethodName})
@@ -113,26 +111,18 @@ func (h hide) response(in *sip.Response, up *sip.Request) (*sip.Response, error)
 }
 
 // answerTag gives a response the tag of whoever answered, unless the request had one.
-func (h hide) answerTag(to *sip.ToHeader, in *sip.Response) error {
+func (h hide) answerTag(to *sip.ToHeader, in *sip.Response) {
 	if t, ok := paramOf(to.Params, "tag"); ok && t != "" || in.To() == nil {
-		return nil
+		return
 	}
-	tag, ok := paramOf(in.To().Params, "tag")
-	if !ok || tag == "" {
-		return nil
+	if tag, ok := paramOf(in.To().Params, "tag"); ok && tag != "" {
+		to.Params.Add("tag", h.tagOut(tag))
 	}
-	to.Params.Add("tag", h.tagOut(tag))
-	return nil
 }
 
 // rest copies what else may cross: the headers of the table, and a body.
 func (h hide) rest(out, in sip.Message, method sip.RequestMethod) error {
-	values := make([][]string, len(treatments))
-	for _, x := range headersOf(in) {
-		if i, ok := treatmentOf[longName(x.Name())]; ok && treatments[i].make != nil {
-			values[i] = append(values[i], x.Value())
-		}
-	}
+	values := valuesToTreat(in)
 	for i, t := range treatments {
 		if t.make == nil {
 			continue
@@ -154,6 +144,17 @@ func (h hide) rest(out, in sip.Message, method sip.RequestMethod) error {
 	}
 	out.SetBody(body)
 	return nil
+}
+
+// valuesToTreat are the values of in for each treatment that makes something of them.
+func valuesToTreat(in sip.Message) [][]string {
+	values := make([][]string, len(treatments))
+	for _, x := range headersOf(in) {
+		if i, ok := treatmentOf[longName(x.Name())]; ok && treatments[i].make != nil {
+			values[i] = append(values[i], x.Value())
+		}
+	}
+	return values
 }
 
 // crossing has the methods that cross.
@@ -285,7 +286,7 @@ func (h hide) identity(out *sip.Request, from sip.Uri) {
 // address, port, password, parameter or header. nowhere stands for a host
 // that is an address of somebody else's.
 func (h hide) fit(u sip.Uri, nowhere string) sip.Uri {
-	out := sip.Uri{Scheme: "sip", User: userName(u.User), Host: canonical(u.Host)}
+	out := sip.Uri{Scheme: "sip", User: userName(u.User), Host: canonicalHost(u.Host)}
 	switch {
 	case u.Scheme == "tel":
 		out.User, out.Host = userName(telNumber(u.Raw())), h.domain

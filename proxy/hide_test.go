@@ -334,40 +334,40 @@ func TestNoMarkerCrosses(t *testing.T) {
 // crossesClean sends header lines across and looks for markers on the other side.
 func crossesClean(t *testing.T, more []string) {
 	t.Helper()
-	h := aliceSends(t)
 	for _, method := range []sip.RequestMethod{sip.INVITE, sip.REFER, sip.NOTIFY, sip.INFO} {
 		text := strings.ReplaceAll(invite(more...), "INVITE", string(method))
 		m, err := sip.NewParser().ParseSIP([]byte(text))
 		if err != nil {
 			continue // the gate's business
 		}
-		req := m.(*sip.Request)
-		if out, err := h.request(req, bobsContact); err == nil {
-			if l := leak(out.String()); l != "" {
-				t.Fatalf("%s in a request:\n%s\nfrom\n%s", l, out, text)
-			}
+		out, err := aliceSends(t).request(m.(*sip.Request), bobsContact)
+		if err == nil && leak(out.String()) != "" {
+			t.Fatalf("%s in a request:\n%s\nfrom\n%s", leak(out.String()), out, text)
 		}
 	}
 	for _, code := range []int{180, 200, 405} {
-		text := lines(append([]string{
-			fmt.Sprintf("SIP/2.0 %d M4RK3R", code), "From: <sip:c@example.com>;tag=1",
-			`To: "192.168.77.23" <sip:b@192.168.77.23>;tag=M4RK3R`, "Call-ID: x", "CSeq: 1 INVITE",
-		}, more...)...)
-		m, err := sip.NewParser().ParseSIP([]byte(text))
-		if err != nil {
-			continue
-		}
-		up := parseRequest(t, lines("INVITE sip:b@example.com SIP/2.0",
-			"From: <sip:c@example.com>;tag=1", "To: <sip:b@example.com>", "Call-ID: x", "CSeq: 1 INVITE"))
-		for _, from := range []leg{callerLeg, calleeLeg} {
-			h.from = from
-			out, err := h.response(m.(*sip.Response), up)
-			if err != nil {
-				continue
-			}
-			if l := leak(out.String()); l != "" {
-				t.Fatalf("%s in a response:\n%s\nfrom\n%s", l, out, text)
-			}
+		answersClean(t, code, more)
+	}
+}
+
+// answersClean does the same with a response, of either party.
+func answersClean(t *testing.T, code int, more []string) {
+	t.Helper()
+	text := lines(append([]string{
+		fmt.Sprintf("SIP/2.0 %d M4RK3R", code), "From: <sip:c@example.com>;tag=1",
+		`To: "192.168.77.23" <sip:b@192.168.77.23>;tag=M4RK3R`, "Call-ID: x", "CSeq: 1 INVITE",
+	}, more...)...)
+	m, err := sip.NewParser().ParseSIP([]byte(text))
+	if err != nil {
+		return
+	}
+	up := parseRequest(t, lines("INVITE sip:b@example.com SIP/2.0",
+		"From: <sip:c@example.com>;tag=1", "To: <sip:b@example.com>", "Call-ID: x", "CSeq: 1 INVITE"))
+	h := aliceSends(t)
+	for _, h.from = range []leg{callerLeg, calleeLeg} {
+		out, err := h.response(m.(*sip.Response), up)
+		if err == nil && leak(out.String()) != "" {
+			t.Fatalf("%s in a response:\n%s\nfrom\n%s", leak(out.String()), out, text)
 		}
 	}
 }
@@ -564,37 +564,37 @@ func FuzzHide(f *testing.F) {
 	f.Add("Replaces", "x;to-tag=", ";from-tag=1", true)
 	f.Add("From", `"`, `" <sip:a@b>;tag=1`, false)
 	f.Fuzz(func(t *testing.T, name, before, after string, sealed bool) {
-		value := before + "192.168.77.23" + after
-		if strings.ContainsAny(name+value, "\r\n") || !strings.Contains(value, "192.168.77.23") {
+		if strings.ContainsAny(name+before+after, "\r\n") {
 			return // the gate's business
 		}
 		h := aliceSends(t)
-		text := invite(name + ": " + value)
+		text := invite(name + ": " + before + "192.168.77.23" + after)
 		if sealed {
 			text = strings.Replace(text, "4711@192.168.77.23", h.seal.callID("4711"), 1)
 			h.from, h.sender = calleeLeg, sip.Uri{}
 		}
 		m, err := sip.NewParser().ParseSIP([]byte(text))
-		if err != nil {
-			return
-		}
-		req, ok := m.(*sip.Request)
-		if !ok {
-			return
-		}
-		out, err := h.request(req, bobsContact)
-		if err != nil {
-			return
-		}
-		if strings.Contains(out.String(), "192.168.77.23") {
-			t.Fatalf("crossed:\n%s\nfrom\n%s", out, text)
-		}
-		for _, x := range out.Headers() {
-			if !slices.Contains(leaving, x.Name()) {
-				t.Fatalf("%q is not on the list:\n%s", x.Name(), out)
-			}
+		if req, ok := m.(*sip.Request); err == nil && ok {
+			onlyListedCrosses(t, h, req)
 		}
 	})
+}
+
+// onlyListedCrosses sends a request across and looks at what comes out.
+func onlyListedCrosses(t *testing.T, h hide, req *sip.Request) {
+	t.Helper()
+	out, err := h.request(req, bobsContact)
+	if err != nil {
+		return
+	}
+	if strings.Contains(out.String(), "192.168.77.23") {
+		t.Fatalf("crossed:\n%s\nfrom\n%s", out, req)
+	}
+	for _, x := range out.Headers() {
+		if !slices.Contains(leaving, x.Name()) {
+			t.Fatalf("%q is not on the list:\n%s", x.Name(), out)
+		}
+	}
 }
 
 // leaving has all names of headers that may ever leave.

@@ -41,8 +41,8 @@ var addresses = regexp.MustCompile(
 // containsAddress says that an IP address may stand somewhere in s.
 func containsAddress(s string) bool { return addresses.MatchString(s) }
 
-// canonical is a host as it is compared: lower case, no brackets, no final dot.
-func canonical(host string) string {
+// canonicalHost is a host as it is compared: lower case, no brackets, no final dot.
+func canonicalHost(host string) string {
 	host = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(host)), ".")
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 }

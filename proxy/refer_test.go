@@ -84,35 +84,39 @@ func TestAttendedTransfer(t *testing.T) {
 				t.Errorf("%s: bob reads %q in %s", name, secret, arrives)
 			}
 		}
-		// bob's phone calls carol with what it was given.
-		var u sip.Uri
-		if _, err := sip.ParseAddressValue(arrives, &u, nil); err != nil {
-			t.Fatal(err)
+		want := [2]string{c.carol.replaces(), c.carol.replaces()}
+		if got := carriedBy(t, h.seal, arrives); got != want {
+			t.Errorf("%s: carol gets %q, want %q", name, got, want)
 		}
-		if u.User != "carol" || u.Host != "example.com" || u.Headers.Length() != 1 {
-			t.Errorf("%s: %s", name, arrives)
-		}
-		replaces, err := url.PathUnescape(u.Headers[0].V)
-		if err != nil {
-			t.Fatal(err)
-		}
-		bob := hide{seal: h.seal, from: callerLeg, domain: "example.com", contact: sealedContact()}
-		text := strings.ReplaceAll(invite("Replaces: "+replaces), "192.168.77.23", "10.0.0.2")
-		req := parseRequest(t, text)
-		out, err := bob.request(req, bobsContact)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := valuesOf(out, "Replaces"); len(got) != 1 || got[0] != c.carol.replaces() {
-			t.Errorf("%s: carol gets %q, want %q", name, got, c.carol.replaces())
-		}
-		// The same where bob's call to carol is not protected.
-		if err := h.seal.mapDialogs(req); err != nil {
-			t.Fatal(err)
-		}
-		if got := valuesOf(req, "Replaces"); len(got) != 1 || got[0] != c.carol.replaces() {
-			t.Errorf("%s, unprotected: carol gets %q", name, got)
-		}
+	}
+}
+
+// carriedBy is the Replaces that carol gets when bob's phone follows a
+// Refer-To, in a protected call and in an unprotected one.
+func carriedBy(t *testing.T, s *sealer, referTo string) (got [2]string) {
+	t.Helper()
+	var u sip.Uri
+	if _, err := sip.ParseAddressValue(referTo, &u, nil); err != nil {
+		t.Fatal(err)
+	}
+	if u.User != "carol" || u.Host != "example.com" || u.Headers.Length() != 1 {
+		t.Fatalf("not to carol: %s", referTo)
+	}
+	replaces, err := url.PathUnescape(u.Headers[0].V)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(invite("Replaces: "+replaces), "192.168.77.23", "10.0.0.2")
+	req := parseRequest(t, text)
+	out, err := hide{seal: s, from: callerLeg, domain: "example.com"}.request(req, bobsContact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.mapDialogs(req); err != nil {
+		t.Fatal(err)
+	}
+	return [2]string{
+		strings.Join(valuesOf(out, "Replaces"), "|"), strings.Join(valuesOf(req, "Replaces"), "|"),
 	}
 }
 

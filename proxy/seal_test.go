@@ -315,19 +315,22 @@ func FuzzBox(f *testing.F) {
 				t.Errorf("%q opens but is %q, %v", text, again, err)
 			}
 		}
-		b, err := decodeBox(raw)
-		if err != nil {
-			return
-		}
-		raw2, err := b.encode()
-		if err != nil {
-			return // too long, or with control characters: never sealed
-		}
-		b2, err := decodeBox(raw2)
-		if err != nil || !reflect.DeepEqual(b, b2) {
-			t.Errorf("%+v\nbecame %+v, %v", b, b2, err)
+		if b, err := decodeBox(raw); err == nil {
+			writesBack(t, b)
 		}
 	})
+}
+
+// writesBack says that a box means the same after it was written and read.
+func writesBack(t *testing.T, b box) {
+	t.Helper()
+	raw, err := b.encode()
+	if err != nil {
+		return // too long, or with control characters: never sealed
+	}
+	if got, err := decodeBox(raw); err != nil || !reflect.DeepEqual(b, got) {
+		t.Errorf("%+v\nbecame %+v, %v", b, got, err)
+	}
 }
 
 // FuzzSealedID: every Call-ID and tag comes back, and no text that we did not
