@@ -1,0 +1,251 @@
+// Package configs has what the operator writes: the types, their defaults and
+// their manual, which is the comment of each field and becomes sotto.yaml.
+package configs
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is the operator's configuration, fixed at the start of the server.
+// What a user may change while it runs is a setting (package store).
+type Config struct {
+	// Domains are the SIP domains served here. Users are user@domain.
+	Domains []string `yaml:"domains"`
+	// Listen has the addresses for SIP, as transport:address:port. Transports: udp, tcp, tls.
+	Listen []Listen `yaml:"listen"`
+	// Advertise is the host name or address under which phones reach this
+	// server, if it is not the address that it listens on.
+	Advertise string `yaml:"advertise"`
+	// DataDir holds the database, the keys, the control socket and a
+	// certificate made for trying.
+	DataDir string `yaml:"data_dir"`
+	// TLS has the certificate for tls listeners. Without one a self-signed
+	// certificate is made, which phones will not trust.
+	TLS TLS `yaml:"tls"`
+	// Media is about relayed audio and video.
+	Media Media `yaml:"media"`
+	// ProtectIP, if "always", protects every call, whatever the users' settings say.
+	ProtectIP string `yaml:"protect_ip"`
+	// KnownDomains are domains whose users are no strangers to anybody here:
+	// a company's PBX lists its own domain.
+	KnownDomains []string `yaml:"known_domains"`
+	// Strangers is "uniform" (a stranger hears the same whatever the
+	// recipient's state) or "honest" (a stranger hears the devices of
+	// recipients who do not silence strangers).
+	Strangers string `yaml:"strangers"`
+	// Peers are other servers: trunks, a PBX.
+	Peers []Peer `yaml:"peers"`
+	// DefaultRoute names the peer for numbers that no user here has.
+	DefaultRoute string `yaml:"default_route"`
+	// Foreign is "off" or "allow": may users call domains that are not served here?
+	Foreign string `yaml:"foreign"`
+	// ForeignDomains, if any, are the only foreign domains that may be called.
+	ForeignDomains []string `yaml:"foreign_domains"`
+	// Register bounds registrations.
+	Register Register `yaml:"register"`
+	// Notice is about the message that tells of silenced calls.
+	Notice Notice `yaml:"notice"`
+	// Limits protect the server. 0 is the default, which the log shows at the start.
+	Limits Limits `yaml:"limits"`
+	// Shutdown is how long running calls may go on after SIGTERM.
+	Shutdown time.Duration `yaml:"shutdown"`
+	// Log says how much is logged.
+	Log Log `yaml:"log"`
+}
+
+// Listen is one listener.
+type Listen struct {
+	Transport string
+	Addr      netip.AddrPort
+}
+
+// UnmarshalText reads "udp:0.0.0.0:5060" or "tls:[::]:5061".
+func (l *Listen) UnmarshalText(b []byte) error {
+	transport, addr, ok := strings.Cut(string(b), ":")
+	if !ok || transport != "udp" && transport != "tcp" && transport != "tls" {
+		return fmt.Errorf("%q is no listener; write transport:address:port, as udp:0.0.0.0:5060", b)
+	}
+	a, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return fmt.Errorf("%q is no address and port; write one as 0.0.0.0:5060 or [::]:5060", addr)
+	}
+	l.Transport, l.Addr = transport, a
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (l Listen) MarshalText() ([]byte, error) {
+	return []byte(l.Transport + ":" + l.Addr.String()), nil
+}
+
+// TLS names certificate files.
+type TLS struct {
+	// Cert is the file of the certificate chain, PEM.
+	Cert string `yaml:"cert"`
+	// Key is the file of its private key, PEM.
+	Key string `yaml:"key"`
+	// ClientCA is a file of CAs whose certificates identify trunks (peers.tls_name).
+	ClientCA string `yaml:"client_ca"`
+}
+
+// Media configures the media engine.
+type Media struct {
+	// Addresses to relay on, as address or local=advertised behind a 1:1 NAT.
+	// Without any: the addresses of the listeners.
+	Addresses []MediaAddress `yaml:"addresses"`
+	// Ports for RTP and RTCP, first-last. A relayed call needs four.
+	Ports Ports `yaml:"ports"`
+	// MaxSessions bounds the relayed calls; 0: as many as there are ports for.
+	MaxSessions int `yaml:"max_sessions"`
+	// Rest is how long a port is left alone after a call.
+	Rest time.Duration `yaml:"rest"`
+	// SilenceTimeout ends a call in which neither party has sent anything for so long.
+	SilenceTimeout time.Duration `yaml:"silence_timeout"`
+	// HalfTimeout ends a call in which only one party has sent anything for so long.
+	HalfTimeout time.Duration `yaml:"half_timeout"`
+}
+
+// MediaAddress is where media is relayed, and how the phones know it.
+type MediaAddress struct{ Local, Advertised netip.Addr }
+
+// UnmarshalText reads "192.0.2.1" or "10.0.0.5=192.0.2.1".
+func (m *MediaAddress) UnmarshalText(b []byte) error {
+	local, advertised, mapped := strings.Cut(string(b), "=")
+	if !mapped {
+		advertised = local
+	}
+	l, err1 := netip.ParseAddr(strings.TrimSpace(local))
+	a, err2 := netip.ParseAddr(strings.TrimSpace(advertised))
+	if err1 != nil || err2 != nil || l.IsUnspecified() {
+		return fmt.Errorf("%q is no media address; write one as 192.0.2.1 or 10.0.0.5=192.0.2.1", b)
+	}
+	m.Local, m.Advertised = l.Unmap(), a.Unmap()
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (m MediaAddress) MarshalText() ([]byte, error) {
+	if m.Local == m.Advertised {
+		return []byte(m.Local.String()), nil
+	}
+	return []byte(m.Local.String() + "=" + m.Advertised.String()), nil
+}
+
+// Ports is a range of ports.
+type Ports struct{ Min, Max uint16 }
+
+// UnmarshalText reads "20000-29999".
+func (p *Ports) UnmarshalText(b []byte) error {
+	lo, hi, ok := strings.Cut(string(b), "-")
+	l, err1 := strconv.ParseUint(strings.TrimSpace(lo), 10, 16)
+	h, err2 := strconv.ParseUint(strings.TrimSpace(hi), 10, 16)
+	if !ok || err1 != nil || err2 != nil || l < 1024 || h <= l {
+		return fmt.Errorf("%q is no range of ports; write one as 20000-29999, above 1023", b)
+	}
+	p.Min, p.Max = uint16(l), uint16(h)
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (p Ports) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d-%d", p.Min, p.Max), nil }
+
+// Peer is another server.
+type Peer struct {
+	// Name is how this file and the log call it.
+	Name string `yaml:"name"`
+	// Addresses from which it calls, as address or prefix.
+	Addresses []Prefix `yaml:"addresses"`
+	// TLSName is the name in the certificate that it shows.
+	TLSName string `yaml:"tls_name"`
+	// Target is the SIP URI to send calls to.
+	Target string `yaml:"target"`
+	// Trusted says that its word on who calls counts (RFC 3325).
+	Trusted bool `yaml:"trusted"`
+	// PSAP says that its calls are call-backs of emergency centres (RFC 7090).
+	PSAP bool `yaml:"psap"`
+}
+
+// Prefix is an address or a range of addresses.
+type Prefix struct{ netip.Prefix }
+
+// UnmarshalText reads "192.0.2.1" or "192.0.2.0/24".
+func (p *Prefix) UnmarshalText(b []byte) error {
+	s := string(b)
+	if a, err := netip.ParseAddr(s); err == nil {
+		p.Prefix = netip.PrefixFrom(a, a.BitLen())
+		return nil
+	}
+	n, err := netip.ParsePrefix(s)
+	if err != nil {
+		return fmt.Errorf("%q is no address or prefix; write one as 192.0.2.1 or 192.0.2.0/24", s)
+	}
+	p.Prefix = n.Masked()
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (p Prefix) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// Register bounds registrations.
+type Register struct {
+	// Min is the shortest registration that is taken (RFC 3261 §10.3: 423 below).
+	Min time.Duration `yaml:"min"`
+	// Max is the longest; a phone that asks for more gets this.
+	Max time.Duration `yaml:"max"`
+	// Default is for phones that ask for nothing.
+	Default time.Duration `yaml:"default"`
+	// PerUser is how many devices a user may have.
+	PerUser int `yaml:"per_user"`
+}
+
+// Notice configures the notice of silenced calls.
+type Notice struct {
+	// MinDelay and MaxDelay are between what the notice waits, at random, so
+	// that it does not tell when exactly the call came.
+	MinDelay time.Duration `yaml:"min_delay"`
+	MaxDelay time.Duration `yaml:"max_delay"`
+}
+
+// Limits protect the server.
+type Limits struct {
+	// Connections of all phones over TCP and TLS.
+	Connections int `yaml:"connections"`
+	// ConnectionsPerAddress of one address.
+	ConnectionsPerAddress int `yaml:"connections_per_address"`
+	// Transactions under way at a time.
+	Transactions int `yaml:"transactions"`
+}
+
+// Log configures the log.
+type Log struct {
+	// Level is debug, info, warn or error.
+	Level string `yaml:"level"`
+	// Format is text or json.
+	Format string `yaml:"format"`
+}
+
+// Default is the configuration without a file.
+func Default() Config {
+	return Config{
+		Domains: []string{"localhost"},
+		Listen: []Listen{
+			{"udp", netip.MustParseAddrPort("127.0.0.1:5060")},
+			{"tcp", netip.MustParseAddrPort("127.0.0.1:5060")},
+			{"tls", netip.MustParseAddrPort("127.0.0.1:5061")},
+		},
+		DataDir: "data",
+		Media: Media{
+			Ports: Ports{20000, 29999}, Rest: 10 * time.Second,
+			SilenceTimeout: 60 * time.Second, HalfTimeout: time.Hour,
+		},
+		Strangers: "uniform", Foreign: "off",
+		Register: Register{Min: time.Minute, Max: 2 * time.Hour, Default: time.Hour, PerUser: 10},
+		Notice:   Notice{MinDelay: 2 * time.Second, MaxDelay: 20 * time.Second},
+		Shutdown: 30 * time.Second,
+		Log:      Log{Level: "info", Format: "text"},
+	}
+}
