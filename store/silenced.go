@@ -1,0 +1,83 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"sotto/internal/aor"
+)
+
+// Silenced is a call that did not ring. It holds nothing that the caller
+// chose but the address, made fit to be read.
+type Silenced struct {
+	ID        int64
+	Recipient aor.AOR
+	Caller    string
+	At        time.Time
+	Media     string // audio or video
+	Reason    string
+	Notified  bool // the recipient was told, or is not to be
+}
+
+// maxSilenced bounds the calls kept for one recipient; the oldest go (ours:
+// nobody reads more, and a stranger must not fill the disk).
+const maxSilenced = 500
+
+// AddSilenced keeps a silenced call.
+func (s *Store) AddSilenced(c Silenced) error {
+	_, err := s.exec("INSERT INTO silenced (recipient, caller, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?)",
+		c.Recipient.String(), c.Caller, c.At.Unix(), c.Media, c.Reason, c.Notified)
+	if err != nil {
+		return err
+	}
+	_, err = s.exec("DELETE FROM silenced WHERE recipient = ? AND id <= "+
+		"(SELECT id FROM silenced WHERE recipient = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+		c.Recipient.String(), c.Recipient.String(), maxSilenced)
+	return err
+}
+
+// ListSilenced returns a user's silenced calls, newest first.
+func (s *Store) ListSilenced(a aor.AOR, limit int) ([]Silenced, error) {
+	return s.silenced("WHERE recipient = ? ORDER BY id DESC LIMIT ?", a, a.String(), limit)
+}
+
+// PendingNotices returns the calls that a user was not told of, oldest first.
+func (s *Store) PendingNotices(a aor.AOR) ([]Silenced, error) {
+	return s.silenced("WHERE recipient = ? AND notified = 0 ORDER BY id", a, a.String())
+}
+
+func (s *Store) silenced(where string, a aor.AOR, args ...any) ([]Silenced, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	var all []Silenced
+	err := s.rows(ctx, "SELECT id, caller, at, media, reason, notified FROM silenced "+where, func(r *sql.Rows) error {
+		c := Silenced{Recipient: a}
+		var at int64
+		if err := r.Scan(&c.ID, &c.Caller, &at, &c.Media, &c.Reason, &c.Notified); err != nil {
+			return err
+		}
+		c.At = time.Unix(at, 0)
+		all = append(all, c)
+		return nil
+	}, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading silenced calls: %w", err)
+	}
+	return all, nil
+}
+
+// MarkNotified notes that a recipient was told of these calls.
+func (s *Store) MarkNotified(ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	_, err := s.exec("UPDATE silenced SET notified = 1 WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", args...)
+	return err
+}
