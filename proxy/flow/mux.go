@@ -1,0 +1,274 @@
+package flow
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Network opens sockets. *net.Dialer and net.ListenConfig stand behind the
+// real one; tests have one in memory.
+type Network interface {
+	ListenPacket(addr netip.AddrPort) (PacketConn, error)
+	Listen(addr netip.AddrPort) (net.Listener, error)
+	Dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+}
+
+// PacketConn is the part of *net.UDPConn that is used.
+type PacketConn interface {
+	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
+	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
+	LocalAddr() net.Addr
+	Close() error
+}
+
+// Config is what a Mux is made of.
+type Config struct {
+	Network Network      // nil: the real one
+	TLS     *tls.Config  // of the server; as a client its RootCAs and Certificates count
+	Limits  Limits       // zeros: the defaults
+	Log     *slog.Logger // nil: none
+	Handler Handler      // must be set
+}
+
+// Mux holds the listeners and connections of one server. Safe for concurrent use.
+type Mux struct {
+	cfg      Config
+	log      *slog.Logger
+	counters Counters
+
+	mu        sync.Mutex
+	udp       []*udpListener
+	listeners []net.Listener
+	conns     map[uint64]*conn
+	dialled   map[dialKey]*conn
+	perAddr   map[netip.Addr]int
+	stopped   bool
+	wait      sync.WaitGroup
+}
+
+// dialKey tells the connections apart that we opened.
+type dialKey struct {
+	transport string
+	peer      netip.AddrPort
+	name      string
+}
+
+// New makes a Mux without listeners.
+func New(c Config) *Mux {
+	c.Limits = c.Limits.filled()
+	if c.Network == nil {
+		c.Network = realNetwork{buffer: c.Limits.SocketBuffer}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Mux{
+		cfg: c, log: c.Log, conns: map[uint64]*conn{}, dialled: map[dialKey]*conn{},
+		perAddr: map[netip.Addr]int{},
+	}
+}
+
+// Counters returns the live counters.
+func (m *Mux) Counters() *Counters { return &m.counters }
+
+// Listen opens a listener and returns the address it got. Port 0 picks one.
+func (m *Mux) Listen(transport string, addr netip.AddrPort) (netip.AddrPort, error) {
+	switch transport {
+	case "udp":
+		return m.listenUDP(addr)
+	case "tcp":
+		return m.listenStream("tcp", addr)
+	case "tls":
+		if m.cfg.TLS == nil {
+			return netip.AddrPort{}, errors.New("TLS needs a certificate")
+		}
+		return m.listenStream("tls", addr)
+	}
+	return netip.AddrPort{}, fmt.Errorf("transport %q is not supported", transport)
+}
+
+// Find returns the flow of a reference: a live connection, or for UDP the way
+// through the listener that has the reference's local address; nil if it is gone.
+func (m *Mux) Find(r Ref) *Flow {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r.Transport == "udp" {
+		for _, l := range m.udp {
+			if l.local == r.Local {
+				return &Flow{ref: r, udp: l}
+			}
+		}
+		return nil
+	}
+	c := m.conns[r.ID]
+	if c == nil || c.flow.ref != r {
+		return nil
+	}
+	return c.flow
+}
+
+// To returns a flow to an address: over UDP from a listener of its family; a
+// connection that we opened before, or a new one, which is dialled in the
+// background while Send queues. serverName is checked in its certificate.
+func (m *Mux) To(transport string, peer netip.AddrPort, serverName string) (*Flow, error) {
+	peer = unmap(peer)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return nil, ErrClosed
+	}
+	switch transport {
+	case "udp":
+		return m.udpTo(peer)
+	case "tcp", "tls":
+		return m.dialLocked(dialKey{transport, peer, serverName})
+	}
+	return nil, fmt.Errorf("transport %q is not supported", transport)
+}
+
+// udpTo picks the listener to send from.
+func (m *Mux) udpTo(peer netip.AddrPort) (*Flow, error) {
+	for _, l := range m.udp {
+		local := l.local.Addr()
+		if local.Is4() == peer.Addr().Is4() || local == netip.IPv6Unspecified() {
+			return &Flow{ref: Ref{Transport: "udp", Local: l.local, Peer: peer}, udp: l}, nil
+		}
+	}
+	return nil, fmt.Errorf("no UDP listener of the family of %s", peer.Addr())
+}
+
+// dialLocked returns the connection for key, opening it if need be.
+func (m *Mux) dialLocked(key dialKey) (*Flow, error) {
+	if c := m.dialled[key]; c != nil {
+		return c.flow, nil
+	}
+	c := m.newConn(key.transport, netip.AddrPort{}, key.peer)
+	c.key = key
+	m.dialled[key] = c
+	m.conns[c.flow.ref.ID] = c
+	m.wait.Add(1)
+	go m.dial(c)
+	return c.flow, nil
+}
+
+// dial opens a connection and then serves it.
+func (m *Mux) dial(c *conn) {
+	defer m.wait.Done()
+	ctx, cancel := context.WithTimeout(context.Background(), m.cfg.Limits.Dial)
+	defer cancel()
+	go func() {
+		select {
+		case <-c.closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	nc, err := m.cfg.Network.Dial(ctx, c.key.peer)
+	if err != nil {
+		c.close("dialling: " + err.Error())
+		m.forget(c)
+		return
+	}
+	if c.key.transport == "tls" {
+		nc = tls.Client(nc, m.clientTLS(c.key.name))
+	}
+	cancel()
+	m.serve(c, nc)
+}
+
+// clientTLS is how we check a server's certificate (RFC 5922 §7.3).
+func (m *Mux) clientTLS(name string) *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name}
+	if m.cfg.TLS != nil {
+		c.RootCAs, c.Certificates = m.cfg.TLS.RootCAs, m.cfg.TLS.Certificates
+	}
+	return c
+}
+
+// newConn makes a connection that has no socket yet.
+func (m *Mux) newConn(transport string, local, peer netip.AddrPort) *conn {
+	c := &conn{
+		mux: m, queue: make(chan []byte, m.cfg.Limits.Queue), closed: make(chan struct{}),
+	}
+	id := rand.Uint64()
+	for id == 0 {
+		id = rand.Uint64()
+	}
+	c.flow = &Flow{ref: Ref{Transport: transport, Local: local, Peer: peer, ID: id}, conn: c}
+	return c
+}
+
+// forget removes a connection from the tables and tells the handler.
+func (m *Mux) forget(c *conn) {
+	m.mu.Lock()
+	delete(m.conns, c.flow.ref.ID)
+	if m.dialled[c.key] == c {
+		delete(m.dialled, c.key)
+	}
+	if c.counted {
+		peer := c.flow.ref.Peer.Addr()
+		if m.perAddr[peer]--; m.perAddr[peer] <= 0 {
+			delete(m.perAddr, peer)
+		}
+	}
+	m.mu.Unlock()
+	m.cfg.Handler.Closed(c.flow)
+}
+
+// Close closes all listeners and connections and waits for their goroutines.
+func (m *Mux) Close() {
+	m.mu.Lock()
+	m.stopped = true
+	for _, l := range m.udp {
+		_ = l.conn.Close() // its reader ends
+	}
+	for _, l := range m.listeners {
+		_ = l.Close()
+	}
+	all := make([]*conn, 0, len(m.conns))
+	for _, c := range m.conns {
+		all = append(all, c)
+	}
+	m.mu.Unlock()
+	for _, c := range all {
+		c.close("server stops")
+	}
+	m.wait.Wait()
+}
+
+// unmap makes an IPv4 address of an IPv4-mapped one: a dual-stack socket says
+// ::ffff:192.0.2.1, which equals nothing we store.
+func unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// realNetwork is the operating system's.
+type realNetwork struct{ buffer int }
+
+// ListenPacket implements Network.
+func (n realNetwork) ListenPacket(addr netip.AddrPort) (PacketConn, error) {
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+	if err != nil {
+		return nil, err
+	}
+	_ = c.SetReadBuffer(n.buffer) // the kernel may give less
+	return c, nil
+}
+
+// Listen implements Network.
+func (realNetwork) Listen(addr netip.AddrPort) (net.Listener, error) {
+	return net.Listen("tcp", addr.String())
+}
+
+// Dial implements Network.
+func (realNetwork) Dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	return (&net.Dialer{KeepAlive: time.Minute}).DialContext(ctx, "tcp", addr.String())
+}
