@@ -1,0 +1,112 @@
+package txn
+
+import (
+	"sync"
+	"time"
+)
+
+// tick is the resolution of all timers (ours: a fiftieth of T1).
+const tick = 10 * time.Millisecond
+
+// slots is the length of the wheel: 10.24 s, so that most timers of RFC 3261
+// go round at most three times.
+const slots = 1024
+
+// A wheel is a timing wheel: starting and stopping a timer cost the same
+// however many there are. It sleeps while it is empty.
+type wheel struct {
+	mu     sync.Mutex
+	slot   [slots][]*Timer
+	start  time.Time
+	done   int64 // ticks that are over
+	size   int
+	ticker *time.Timer
+}
+
+// Timer is one timer of a wheel.
+type Timer struct {
+	w      *wheel
+	fn     func()
+	at     int64 // in ticks
+	active bool
+}
+
+func newWheel() *wheel {
+	w := &wheel{start: time.Now(), ticker: time.NewTimer(time.Hour)}
+	w.ticker.Stop()
+	return w
+}
+
+// due fires when advance should be called.
+func (w *wheel) due() <-chan time.Time { return w.ticker.C }
+
+// after starts a timer.
+func (w *wheel) after(d time.Duration, fn func()) *Timer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := int64(time.Since(w.start) / tick)
+	if w.size == 0 {
+		w.done = now
+		w.ticker.Reset(tick)
+	}
+	at := max(now+int64((d+tick-1)/tick), w.done) + 1
+	t := &Timer{w: w, fn: fn, at: at, active: true}
+	w.slot[at%slots] = append(w.slot[at%slots], t)
+	w.size++
+	return t
+}
+
+// Stop ends the timer. It is safe to call at any time, more than once, and
+// from any goroutine; fn may still run if it was due already and Stop is
+// called from another worker.
+func (t *Timer) Stop() {
+	if t == nil {
+		return
+	}
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	t.active, t.fn = false, nil
+}
+
+// advance runs what is due at now.
+func (w *wheel) advance(now time.Time) {
+	for _, t := range w.take(int64(now.Sub(w.start) / tick)) {
+		w.mu.Lock()
+		fn := t.fn
+		t.fn, t.active = nil, false
+		w.mu.Unlock()
+		if fn != nil {
+			fn()
+		}
+	}
+}
+
+// take removes the timers that are due at tick upTo, in their order.
+func (w *wheel) take(upTo int64) []*Timer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var due []*Timer
+	for ; w.done < upTo; w.done++ {
+		i := (w.done + 1) % slots
+		kept := w.slot[i][:0]
+		for _, t := range w.slot[i] {
+			switch {
+			case !t.active:
+				w.size--
+			case t.at <= w.done+1:
+				due = append(due, t)
+				w.size--
+			default:
+				kept = append(kept, t)
+			}
+		}
+		clear(w.slot[i][len(kept):])
+		w.slot[i] = kept
+	}
+	if w.size > 0 {
+		w.ticker.Reset(tick)
+	}
+	return due
+}
+
+func (w *wheel) stop() { w.ticker.Stop() }
