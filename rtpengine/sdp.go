@@ -1,0 +1,270 @@
+package rtpengine
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+)
+
+// A session description is read into what the engine understands and written
+// anew from it; no line of it is edited. What is not on the lists of
+// attribute.go does not leave (leaks.md §2).
+
+// description is what is understood of a session description.
+type description struct {
+	media  []*mediaLine
+	attrs  []string // of the session, safe
+	secure bool     // keys for end-to-end encryption are in it
+}
+
+// mediaLine is one m= section.
+type mediaLine struct {
+	kind    string // audio, video, text, image; others are refused
+	proto   string
+	formats []string
+	port    uint16 // 0: rejected, or nothing that we relay
+	rtp     netip.AddrPort
+	rtcp    netip.AddrPort
+	mux     bool
+	secure  bool
+	udptl   bool
+	held    bool // c=0.0.0.0 (RFC 2543's hold)
+	attrs   []string
+	bands   []string
+	codecs  []string
+}
+
+// Limits of a description (ours): a call with every codec, video, text and
+// slides has a fifth.
+const (
+	maxSDP     = 32 << 10
+	maxStreams = 8
+	maxFormats = 64
+)
+
+// notSafe says why a description cannot be relayed, without saying what is in it.
+func notSafe(why string) error { return fmt.Errorf("%w: %s", ErrUnsafe, why) }
+
+// readSDP reads a description.
+func readSDP(b []byte) (*description, error) {
+	if len(b) > maxSDP {
+		return nil, notSafe("too large")
+	}
+	var in sdp.SessionDescription
+	if err := in.Unmarshal(b); err != nil {
+		return nil, notSafe("not readable")
+	}
+	if len(in.MediaDescriptions) > maxStreams {
+		return nil, notSafe("too many m= lines")
+	}
+	d := &description{}
+	for _, a := range in.Attributes {
+		d.secure = d.secure || securing[a.Key]
+		if line, ok := sessionAttribute(a); ok {
+			d.attrs = append(d.attrs, line)
+		}
+	}
+	for _, m := range in.MediaDescriptions {
+		line, err := readMedia(m, in.ConnectionInformation)
+		if err != nil {
+			return nil, err
+		}
+		d.media = append(d.media, line)
+	}
+	return d, nil
+}
+
+// relayed are the transports that are relayed, by their name in any case.
+var relayed = map[string]string{
+	"RTP/AVP": "RTP/AVP", "RTP/AVPF": "RTP/AVPF", "RTP/SAVP": "RTP/SAVP", "RTP/SAVPF": "RTP/SAVPF",
+	"UDP/TLS/RTP/SAVP": "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF": "UDP/TLS/RTP/SAVPF", "UDPTL": "udptl",
+}
+
+// kinds are the media that are relayed.
+var kinds = map[string]bool{"audio": true, "video": true, "text": true, "image": true, "application": true}
+
+// readMedia reads one m= section; session is the c= line above all of them.
+func readMedia(m *sdp.MediaDescription, session *sdp.ConnectionInformation) (*mediaLine, error) {
+	proto := strings.Join(m.MediaName.Protos, "/")
+	known := relayed[strings.ToUpper(proto)]
+	out := &mediaLine{kind: m.MediaName.Media, proto: known, udptl: known == "udptl"}
+	if known == "" || !kinds[out.kind] || m.MediaName.Port.Value == 0 {
+		return refused(m, proto), nil
+	}
+	for _, f := range m.MediaName.Formats {
+		if format(f, out.udptl) && len(out.formats) < maxFormats {
+			out.formats = append(out.formats, f)
+		}
+	}
+	if len(out.formats) == 0 {
+		return nil, notSafe("m= line without a usable format")
+	}
+	if err := out.address(m, session); err != nil {
+		return nil, err
+	}
+	out.attributes(m)
+	return out, nil
+}
+
+// refused is an m= line that is kept in its place with port 0 (RFC 3264 §6).
+func refused(m *sdp.MediaDescription, proto string) *mediaLine {
+	out := &mediaLine{kind: "audio", proto: "RTP/AVP", formats: []string{"0"}}
+	if word(m.MediaName.Media) && word(strings.ReplaceAll(proto, "/", "")) {
+		out.kind, out.proto = m.MediaName.Media, proto
+		out.formats = []string{"0"}
+		if relayed[strings.ToUpper(proto)] == "" {
+			out.formats = []string{"*"}
+		}
+		for _, f := range m.MediaName.Formats {
+			if number(f, 127) || word(f) && len(f) <= 20 {
+				out.formats = []string{f}
+				break
+			}
+		}
+	}
+	return out
+}
+
+// address reads where the party wants its media: an address literal, of a host.
+func (l *mediaLine) address(m *sdp.MediaDescription, session *sdp.ConnectionInformation) error {
+	c := m.ConnectionInformation
+	if c == nil {
+		c = session
+	}
+	if c == nil || c.Address == nil {
+		return notSafe("no c= line")
+	}
+	ip, err := netip.ParseAddr(c.Address.Address)
+	switch {
+	case err != nil:
+		return notSafe("c= is a name, and looking it up would tell somebody")
+	case ip.IsMulticast() || c.Address.TTL != nil || c.Address.Range != nil:
+		return notSafe("c= is multicast")
+	case m.MediaName.Port.Value < 1 || m.MediaName.Port.Value > 65535 || m.MediaName.Port.Range != nil:
+		return notSafe("m= has no single port")
+	}
+	ip = ip.Unmap().WithZone("")
+	l.port = uint16(m.MediaName.Port.Value) //nolint:gosec // bounded above
+	if ip.IsUnspecified() {
+		l.held = true
+		return nil
+	}
+	l.rtp = netip.AddrPortFrom(ip, l.port)
+	l.rtcp = netip.AddrPortFrom(ip, l.port+1)
+	return l.rtcpAddress(m)
+}
+
+// rtcpAddress reads a=rtcp (RFC 3605).
+func (l *mediaLine) rtcpAddress(m *sdp.MediaDescription) error {
+	v, ok := m.Attribute("rtcp")
+	if !ok {
+		return nil
+	}
+	words := strings.Fields(v)
+	if len(words) == 0 || !number(words[0], 65535) {
+		return notSafe("a=rtcp")
+	}
+	port, err := strconv.ParseUint(words[0], 10, 16)
+	if err != nil {
+		return notSafe("a=rtcp")
+	}
+	l.rtcp = netip.AddrPortFrom(l.rtp.Addr(), uint16(port))
+	return nil
+}
+
+// attributes takes the a= and b= lines that may leave.
+func (l *mediaLine) attributes(m *sdp.MediaDescription) {
+	for _, a := range m.Attributes {
+		switch {
+		case a.Key == "rtcp-mux":
+			l.mux = true
+		case a.Key == "rtpmap":
+			if _, name, ok := strings.Cut(a.Value, " "); ok && rtpmap.MatchString(a.Value) {
+				l.codecs = append(l.codecs, name)
+			}
+		}
+		l.secure = l.secure || securing[a.Key]
+		if line, ok := l.attribute(a); ok {
+			l.attrs = append(l.attrs, line)
+		}
+	}
+	l.secure = l.secure || strings.Contains(l.proto, "SAVP")
+	for _, b := range m.Bandwidth {
+		if bandwidth[b.Type] && !b.Experimental {
+			l.bands = append(l.bands, b.Type+":"+strconv.FormatUint(b.Bandwidth, 10))
+		}
+	}
+}
+
+// write is the description for a party from c= on: our addresses and ports,
+// and of the other party only what may leave.
+func (d *description) write(s *session, to Side) []byte {
+	var b bytes.Buffer
+	b.WriteString("s=-\r\nc=" + connection(s.addrs[to].Advertised) + "\r\nt=0 0\r\n")
+	for _, a := range d.attrs {
+		b.WriteString("a=" + a + "\r\n")
+	}
+	for i, m := range d.media {
+		port := s.streams[i].faces[to].port
+		if m.port == 0 || s.streams[i].rejected {
+			port = 0
+		}
+		fmt.Fprintf(&b, "m=%s %d %s %s\r\n", m.kind, port, m.proto, strings.Join(m.formats, " "))
+		if port == 0 {
+			continue
+		}
+		for _, line := range m.bands {
+			b.WriteString("b=" + line + "\r\n")
+		}
+		for _, a := range m.attrs {
+			b.WriteString("a=" + m.direction(a) + "\r\n")
+		}
+		if m.held && !m.directed() {
+			b.WriteString("a=sendonly\r\n")
+		}
+	}
+	return b.Bytes()
+}
+
+// direction turns RFC 2543's hold into RFC 3264's (§8.4): who takes no media
+// at 0.0.0.0 must say so, since our address is not 0.0.0.0.
+func (l *mediaLine) direction(a string) string {
+	if !l.held {
+		return a
+	}
+	switch a {
+	case "sendrecv":
+		return "sendonly"
+	case "recvonly":
+		return "inactive"
+	}
+	return a
+}
+
+// directed says that the section has a direction of its own.
+func (l *mediaLine) directed() bool {
+	for _, a := range l.attrs {
+		if directions[a] {
+			return true
+		}
+	}
+	return false
+}
+
+// withOrigin completes a description with the lines that change with it.
+func (d *description) withOrigin(o *origin, addr netip.Addr, body []byte) []byte {
+	head := fmt.Sprintf("v=0\r\no=- %d %d %s\r\n", o.id, o.version, connection(addr))
+	return append([]byte(head), body...)
+}
+
+// connection is an address as c= and o= write it.
+func connection(a netip.Addr) string {
+	if a.Is4() {
+		return "IN IP4 " + a.String()
+	}
+	return "IN IP6 " + a.String()
+}

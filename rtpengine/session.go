@@ -1,0 +1,329 @@
+package rtpengine
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	mrand "math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+// A session is the media of one dialog: a stream for each m= line. Everything
+// in it is guarded by the lock of its loop, which a packet's way holds too.
+type session struct {
+	e       *Engine
+	loop    *loop
+	began   time.Time
+	streams []*stream
+	addrs   [2]Address // where each party sends to; zero until it is known
+	cnames  [2]string
+	origin  [2]origin
+	before  []agreed // what held before the last offer, for a rollback
+	told    bool     // reported dead
+	ended   bool
+}
+
+// origin is the o= line that one party has been sent (RFC 3264 §8: the same
+// ID, a version that grows by one when the description changes).
+type origin struct {
+	id      uint64
+	version uint64
+	body    []byte // the last description, without its o= line
+}
+
+// agreed is the part of a stream that an offer changes.
+type agreed struct {
+	media                        string
+	udptl, secure, mux, rejected bool
+	latch, latchC                [2]latch
+	codecs                       [2][]string
+}
+
+func newSession(e *Engine, l *loop) *session {
+	s := &session{e: e, loop: l, began: time.Now()}
+	for side := range s.cnames {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // never fails
+		s.cnames[side] = hex.EncodeToString(b[:])
+		s.origin[side] = origin{id: mrand.Uint64() >> 2, version: mrand.Uint64() >> 34}
+	}
+	return s
+}
+
+// offer takes an offer; on an error nothing has changed.
+func (s *session) offer(b Body) ([]byte, error) {
+	d, err := readSDP(b.SDP)
+	if err != nil {
+		return nil, err
+	}
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	if s.ended {
+		return nil, ErrUnknown
+	}
+	before, opened := s.agreed(), len(s.streams)
+	if err := s.open(d, b); err != nil {
+		s.shrink(opened)
+		return nil, err
+	}
+	s.before = before
+	for i, m := range d.media {
+		s.streams[i].mux = m.mux
+	}
+	s.apply(d, b)
+	return s.write(d, b.From.Other()), nil
+}
+
+// answer takes an answer.
+func (s *session) answer(b Body) ([]byte, error) {
+	d, err := readSDP(b.SDP)
+	if err != nil {
+		return nil, err
+	}
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	switch {
+	case s.ended:
+		return nil, ErrUnknown
+	case len(d.media) > len(s.streams): // RFC 3264 §6: as many m= lines as the offer
+		return nil, notSafe("answer with more m= lines than its offer")
+	}
+	if err := s.open(d, b); err != nil {
+		return nil, err
+	}
+	for i, m := range d.media {
+		if s.streams[i].rejected && m.port != 0 {
+			m.port = 0 // what we refused stays refused
+		}
+		s.streams[i].mux = s.streams[i].mux && m.mux
+	}
+	s.apply(d, b)
+	return s.write(d, b.From.Other()), nil
+}
+
+// open makes streams and opens the sockets that the description needs, toward
+// both parties: the call is relayed before anything of it is forwarded.
+func (s *session) open(d *description, b Body) error {
+	from, to := b.From, b.From.Other()
+	if err := s.choose(from, familyOf(b.Source)); err != nil {
+		return err
+	}
+	if err := s.choose(to, b.Toward); err != nil {
+		return err
+	}
+	for i, m := range d.media {
+		if i == len(s.streams) {
+			s.streams = append(s.streams, &stream{media: m.kind})
+		}
+		if m.port == 0 {
+			continue
+		}
+		for _, side := range []Side{from, to} {
+			if err := s.openFace(s.streams[i], side); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// choose picks the address that a party sends to: the first of its family.
+// One that is in use stays.
+func (s *session) choose(side Side, f Family) error {
+	if s.addrs[side].Local.IsValid() && (f == Any || familyOf(s.addrs[side].Local) == f) {
+		return nil
+	}
+	for _, a := range s.e.cfg.Addresses {
+		if f == Any || familyOf(a.Local) == f {
+			s.addrs[side] = a
+			return nil
+		}
+	}
+	return ErrNoPorts // no address of that family
+}
+
+// openFace opens the pair of sockets of a stream toward a party, once.
+func (s *session) openFace(t *stream, side Side) error {
+	f := &t.faces[side]
+	a := s.addrs[side]
+	if f.rtp != nil && f.addr == a {
+		return nil
+	}
+	var rtp, rtcp *sock
+	port, err := s.e.ports.take(a.Local, time.Now(), func(port uint16) (err error) {
+		if rtp, err = s.loop.open(netip.AddrPortFrom(a.Local, port), s.handler(t, side, false)); err != nil {
+			return err
+		}
+		if rtcp, err = s.loop.open(netip.AddrPortFrom(a.Local, port+1), s.handler(t, side, true)); err != nil {
+			s.loop.shut(rtp)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.closeFace(f)
+	f.addr, f.port, f.rtp, f.rtcp, f.cname = a, port, rtp, rtcp, s.cnames[side]
+	return nil
+}
+
+// handler is what the loop calls for each packet of a socket.
+func (s *session) handler(t *stream, side Side, control bool) func([]byte, netip.AddrPort) {
+	return func(b []byte, from netip.AddrPort) { t.packet(side, control, b, from) }
+}
+
+// closeFace closes a pair of sockets and lets its ports rest.
+func (s *session) closeFace(f *face) {
+	if f.rtp == nil {
+		return
+	}
+	s.loop.shut(f.rtp)
+	s.loop.shut(f.rtcp)
+	s.e.ports.release(f.addr.Local, f.port, time.Now())
+	f.rtp, f.rtcp = nil, nil
+}
+
+// shrink undoes what a failed offer has opened: whole new streams.
+func (s *session) shrink(n int) {
+	for _, t := range s.streams[n:] {
+		for side := range t.faces {
+			s.closeFace(&t.faces[side])
+		}
+	}
+	s.streams = s.streams[:n]
+}
+
+// apply notes what a description says about its author.
+func (s *session) apply(d *description, b Body) {
+	for i, m := range d.media {
+		t := s.streams[i]
+		t.media, t.udptl = m.kind, m.udptl
+		t.rejected = m.port == 0
+		t.secure = t.secure || m.secure || d.secure
+		f := &t.faces[b.From]
+		f.codecs = m.codecs
+		if t.rejected {
+			continue
+		}
+		source := b.Source.Unmap()
+		f.latch.set(m.rtp, source, b.Split)
+		f.latchC.set(m.rtcp, source, b.Split)
+	}
+}
+
+// agreed copies what an offer changes.
+func (s *session) agreed() []agreed {
+	all := make([]agreed, 0, len(s.streams))
+	for _, t := range s.streams {
+		a := agreed{media: t.media, udptl: t.udptl, secure: t.secure, mux: t.mux, rejected: t.rejected}
+		for side := range t.faces {
+			f := &t.faces[side]
+			a.latch[side], a.latchC[side], a.codecs[side] = f.latch, f.latchC, f.codecs
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// rollback returns to what held before the last offer.
+func (s *session) rollback() {
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	if s.before == nil || s.ended {
+		return
+	}
+	s.shrink(len(s.before))
+	for i, a := range s.before {
+		t := s.streams[i]
+		t.media, t.udptl, t.secure, t.mux, t.rejected = a.media, a.udptl, a.secure, a.mux, a.rejected
+		for side := range t.faces {
+			f := &t.faces[side]
+			f.latch, f.latchC, f.codecs = a.latch[side], a.latchC[side], a.codecs[side]
+		}
+	}
+	s.before = nil
+}
+
+// write makes the description for a party, with the version that it needs.
+func (s *session) write(d *description, to Side) []byte {
+	body := d.write(s, to)
+	o := &s.origin[to]
+	if o.body != nil && !bytes.Equal(o.body, body) {
+		o.version++
+	}
+	o.body = body
+	return d.withOrigin(o, s.addrs[to].Advertised, body)
+}
+
+// close ends the session and frees everything that it held.
+func (s *session) close() {
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended = true
+	for _, t := range s.streams {
+		for side := range t.faces {
+			s.closeFace(&t.faces[side])
+		}
+	}
+}
+
+// died says, once, that the media of the session is dead.
+func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool) {
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	if s.told || s.ended || s.onHold() {
+		return "", false
+	}
+	heard := [2]time.Time{s.began, s.began}
+	for _, t := range s.streams {
+		for side := range t.faces {
+			if h := t.faces[side].counts.lastHeard; h.After(heard[side]) {
+				heard[side] = h
+			}
+		}
+	}
+	caller, callee := now.Sub(heard[Caller]), now.Sub(heard[Callee])
+	switch {
+	case silence > 0 && min(caller, callee) > silence:
+		s.told = true
+		return NoMedia, true
+	case half > 0 && max(caller, callee) > half:
+		s.told = true
+		return HalfMedia, true
+	}
+	return "", false
+}
+
+// onHold says that nobody is to send anything: then silence means nothing.
+func (s *session) onHold() bool {
+	for _, t := range s.streams {
+		if !t.rejected && (t.faces[Caller].latch.signalled.IsValid() || t.faces[Callee].latch.signalled.IsValid()) {
+			return false
+		}
+	}
+	return true
+}
+
+// report says what the session is doing.
+func (s *session) report() Report {
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	var r Report
+	for _, t := range s.streams {
+		sr := StreamReport{Media: t.media, Rejected: t.rejected, Secure: t.secure}
+		for side, out := range []*SideReport{&sr.Caller, &sr.Callee} {
+			f := &t.faces[side]
+			if f.port != 0 {
+				out.Relay = netip.AddrPortFrom(f.addr.Advertised, f.port)
+			}
+			out.Signalled, out.Latched, out.Codecs = f.latch.signalled, f.latch.latched, f.codecs
+			f.counts.report(out)
+		}
+		r.Streams = append(r.Streams, sr)
+	}
+	return r
+}

@@ -1,0 +1,154 @@
+package rtpengine
+
+import (
+	"net/netip"
+	"time"
+
+	"sotto/internal/stun"
+)
+
+// A stream is one m= line of a session: a face toward each party.
+type stream struct {
+	media    string
+	udptl    bool // T.38: every packet is payload
+	secure   bool // SRTP, DTLS or ZRTP end to end: nothing is looked into
+	mux      bool // RTCP on the RTP port (RFC 5761)
+	rejected bool
+	faces    [2]face
+}
+
+// A face is the engine's end toward one party of a stream: the sockets that
+// the party sends to, and what is known of the party.
+type face struct {
+	addr   Address
+	port   uint16
+	rtp    *sock // nil: not open
+	rtcp   *sock
+	latch  latch // RTP
+	latchC latch // RTCP, without mux
+	counts counts
+	codecs []string
+	cname  string // by which the other party knows this one in RTCP
+}
+
+// kind is what a packet is, by its first bytes (RFC 7983 §7).
+type kind uint8
+
+const (
+	kindNone kind = iota
+	kindRTP
+	kindRTCP
+	kindSTUN
+	kindDTLS
+	kindZRTP
+)
+
+// minRTP is the fixed part of an RTP header, minRTCP of an RTCP packet.
+const (
+	minRTP  = 12
+	minRTCP = 8
+)
+
+// classify says what a packet is.
+func classify(b []byte) kind {
+	switch {
+	case len(b) >= minRTCP && b[0]>>6 == 2 && b[1] >= 192 && b[1] <= 223: // RFC 5761 §4
+		return kindRTCP
+	case len(b) >= minRTP && b[0]>>6 == 2:
+		return kindRTP
+	case len(b) > 0 && b[0] >= 20 && b[0] <= 63:
+		return kindDTLS
+	case stun.IsSTUN(b):
+		return kindSTUN
+	case len(b) >= minRTP && b[0]&0xf0 == 0x10 && string(b[4:8]) == "ZRTP": // RFC 6189 §5
+		return kindZRTP
+	}
+	return kindNone
+}
+
+// packet relays one packet that came from there to a face's RTP or RTCP
+// socket. It runs under the lock of the session's loop.
+func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort) {
+	in, out := &t.faces[side], &t.faces[side.Other()]
+	k := classify(b)
+	lt := &in.latch
+	if rtcpPort && !t.mux {
+		lt = &in.latchC
+	}
+	switch {
+	case k == kindSTUN:
+		t.answerSTUN(in, lt, rtcpPort, b, from)
+		return
+	case !t.belongs(k, rtcpPort):
+		in.counts.dropped[dropKind]++
+		return
+	case !lt.accept(from):
+		in.counts.dropped[dropSource]++
+		return
+	}
+	now := time.Now()
+	in.counts.packets++
+	in.counts.bytes += uint64(len(b))
+	in.counts.lastHeard = now
+	switch k {
+	case kindRTP:
+		in.counts.rtp(b, now)
+	case kindZRTP:
+		t.secure = true
+	case kindRTCP:
+		if !t.secure {
+			if b = scrub(b, in.cname); b == nil {
+				in.counts.dropped[dropRTCP]++
+				return
+			}
+		}
+	case kindNone, kindSTUN, kindDTLS:
+	}
+	t.forward(in, out, k == kindRTCP || rtcpPort, b)
+}
+
+// belongs says that a packet of that kind is relayed on this stream.
+func (t *stream) belongs(k kind, rtcpPort bool) bool {
+	switch {
+	case t.udptl:
+		return !rtcpPort
+	case k == kindRTP:
+		return !rtcpPort
+	case k == kindRTCP:
+		return rtcpPort || t.mux
+	case k == kindDTLS:
+		return t.secure
+	case k == kindZRTP:
+		return !rtcpPort
+	}
+	return false
+}
+
+// forward sends a packet to the other party, from our own address.
+func (t *stream) forward(in, out *face, control bool, b []byte) {
+	s, to := out.rtp, out.latch.dest()
+	if control && !t.mux {
+		s, to = out.rtcp, out.latchC.dest()
+	}
+	if s == nil || !to.IsValid() {
+		in.counts.dropped[dropNowhere]++
+		return
+	}
+	s.send(b, to)
+}
+
+// answerSTUN answers a Binding request of the party's host; it never crosses,
+// and nothing is learnt from it: it is not authenticated.
+func (t *stream) answerSTUN(in *face, lt *latch, rtcpPort bool, b []byte, from netip.AddrPort) {
+	if !lt.related(from) {
+		in.counts.dropped[dropSource]++
+		return
+	}
+	s := in.rtp
+	if rtcpPort {
+		s = in.rtcp
+	}
+	if res, ok := stun.BindingResponse(b, from); ok && s != nil {
+		s.send(res, from)
+	}
+}
