@@ -286,7 +286,7 @@ func (h hide) identity(out *sip.Request, from sip.Uri) {
 // address, port, password, parameter or header. nowhere stands for a host
 // that is an address of somebody else's.
 func (h hide) fit(u sip.Uri, nowhere string) sip.Uri {
-	out := sip.Uri{Scheme: "sip", User: userName(u.User), Host: canonicalHost(u.Host)}
+	out := sip.Uri{Scheme: "sip", User: userName(u.User), Host: canonical(u.Host)}
 	switch {
 	case u.Scheme == "tel":
 		out.User, out.Host = userName(telNumber(u.Raw())), h.domain

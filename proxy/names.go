@@ -42,7 +42,7 @@ var addresses = regexp.MustCompile(
 func containsAddress(s string) bool { return addresses.MatchString(s) }
 
 // canonicalHost is a host as it is compared: lower case, no brackets, no final dot.
-func canonicalHost(host string) string {
+func canonical(host string) string {
 	host = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(host)), ".")
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 }

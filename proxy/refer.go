@@ -190,7 +190,7 @@ func (h hide) transferee(u sip.Uri) (sip.Uri, error) {
 	if u.Scheme == "tel" {
 		return h.fit(u, h.domain), nil
 	}
-	if u.Scheme != "sip" && u.Scheme != "sips" || h.ours == nil || !h.ours(canonicalHost(u.Host)) {
+	if u.Scheme != "sip" && u.Scheme != "sips" || h.ours == nil || !h.ours(canonical(u.Host)) {
 		return sip.Uri{}, errHeader
 	}
 	if !sealedUser(u.User) {

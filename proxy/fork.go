@@ -1,0 +1,390 @@
+package proxy
+
+import (
+	"errors"
+
+	"github.com/emiago/sipgo/sip"
+
+	"sotto/proxy/flow"
+	"sotto/proxy/txn"
+	"sotto/proxy/wire"
+)
+
+// A fork is one request on its way: the response context of RFC 3261 §16.7.
+// It belongs to the worker of its Call-ID; nothing in it is locked.
+type fork struct {
+	p     *Proxy
+	srv   *txn.Server
+	treat treatment
+
+	branches  []*branch
+	tried     map[string]bool // targets of this request, so that a 3xx cannot loop
+	starting  bool            // branches are being added: nothing is decided yet
+	cancelled bool
+	answered  bool // a 2xx went upstream
+	finished  bool // a final went upstream, or the facade took it
+
+	// mute says that a facade speaks to the caller: only a 2xx crosses (facade.md).
+	mute bool
+	// won, if not nil, hears of each 2xx before it goes upstream and says whether it may.
+	won func(*branch, *sip.Response) bool
+	// redirect, if not nil, is the devices of a local user to whom a device redirects.
+	redirect func(sip.Uri) []target
+	// ended, if not nil, hears once that no branch is left, with the best final.
+	ended func(code int)
+}
+
+// A branch is one target of a fork and its client transaction.
+type branch struct {
+	fork    *fork
+	target  target
+	flow    *flow.Flow
+	next    []destination // where else to try when this one fails (RFC 3263 §4.3)
+	req     *sip.Request  // as sent
+	cli     *txn.Client
+	timerC  *txn.Timer
+	media   media // the session that anchors this branch, if any
+	legTo   dialogEnd
+	rang    bool // a provisional arrived
+	final   int  // 0 while pending
+	best    *sip.Response
+	success bool
+}
+
+// A treatment decides how a message looks on the other side: plain
+// (record-routed, RFC 3261 §16) or sealed (a protected call).
+type treatment interface {
+	// request builds what leaves for the branch's target, without our Via.
+	request(b *branch) (*sip.Request, error)
+	// response builds what goes upstream. An error on a 2xx ends the branch.
+	response(b *branch, res *sip.Response) (*sip.Response, error)
+	// release frees what a branch held that will not become the call.
+	release(b *branch)
+}
+
+// newFork makes the response context of srv's request.
+func newFork(p *Proxy, srv *txn.Server, treat treatment) *fork {
+	f := &fork{p: p, srv: srv, treat: treat, tried: map[string]bool{}}
+	srv.User = f
+	return f
+}
+
+// maxTargets bounds the branches of one request (ours; RFC 5393 §5 bounds
+// breadth at 60 for all hops together, a user has ten devices at most).
+const maxTargets = 16
+
+// start sends the request to every target in parallel (RFC 3261 §16.6).
+func (f *fork) start(targets []target) {
+	f.starting = true
+	for _, t := range targets {
+		f.add(t)
+	}
+	f.starting = false
+	f.settle()
+}
+
+// add makes a branch for t, unless that target was tried already.
+func (f *fork) add(t target) {
+	if f.tried[t.key()] || len(f.branches) >= maxTargets {
+		return
+	}
+	f.tried[t.key()] = true
+	b := &branch{fork: f, target: t}
+	f.branches = append(f.branches, b)
+	f.p.reach(t, f.srv.CallID(), func(d []destination, err error) {
+		switch {
+		case b.final != 0 || f.finished:
+		case f.cancelled:
+			b.end(sip.StatusRequestTerminated, nil)
+		case err != nil:
+			f.p.log.Info("target unreachable", "call", f.p.ref(f.srv.Req), "err", err)
+			b.end(sip.StatusRequestTimeout, nil)
+		default:
+			b.next = d
+			b.try()
+		}
+	})
+}
+
+// try sends the branch to its next destination.
+func (b *branch) try() {
+	f := b.fork
+	for len(b.next) > 0 {
+		d := b.next[0]
+		b.next = b.next[1:]
+		fl, err := f.p.connect(d)
+		if err != nil {
+			continue
+		}
+		b.flow = fl
+		if err := b.send(); err != nil {
+			code := codeOf(err)
+			f.p.log.Info("request not forwarded", "call", f.p.ref(f.srv.Req), "code", code, "err", err)
+			b.end(code, nil)
+		}
+		return
+	}
+	// RFC 3261 §16.9: a transport failure counts as a 503, which §16.7 turns into 500.
+	b.end(sip.StatusServiceUnavailable, nil)
+}
+
+// send builds the branch's request and starts its client transaction.
+func (b *branch) send() error {
+	f := b.fork
+	if b.req != nil {
+		f.treat.release(b)
+	}
+	req, err := f.treat.request(b)
+	if err != nil {
+		return err
+	}
+	req.PrependHeader(f.p.via(b.flow, f.srv.Req))
+	b.req = req
+	cli, err := f.p.txn.Start(f.srv.CallID(), req, b.flow, b)
+	if err != nil {
+		f.treat.release(b)
+		return err
+	}
+	b.cli = cli
+	if req.IsInvite() {
+		b.armTimerC()
+	}
+	return nil
+}
+
+// armTimerC starts or restarts timer C (RFC 3261 §16.6 step 11, §16.8).
+func (b *branch) armTimerC() {
+	if b.timerC != nil {
+		b.timerC.Stop()
+	}
+	b.timerC = b.fork.srv.After(timerC, func() {
+		if b.final != 0 {
+			return
+		}
+		if b.rang {
+			b.cli.Cancel()
+			return
+		}
+		b.end(sip.StatusRequestTimeout, nil)
+	})
+}
+
+// Response implements txn.Sink.
+func (b *branch) Response(_ *txn.Client, res *sip.Response) {
+	switch {
+	case res.StatusCode == sip.StatusTrying:
+		b.rang = true
+	case res.StatusCode < 200:
+		b.provisional(res)
+	case res.StatusCode < 300:
+		b.answeredBy(res)
+	case b.final != 0:
+	default:
+		b.refused(res)
+	}
+}
+
+// Failed implements txn.Sink: the client transaction timed out or lost its transport.
+func (b *branch) Failed(_ *txn.Client, err error) {
+	if b.final != 0 {
+		return
+	}
+	if !b.rang && len(b.next) > 0 {
+		b.try()
+		return
+	}
+	if errors.Is(err, txn.ErrTimeout) {
+		b.end(sip.StatusRequestTimeout, nil)
+		return
+	}
+	b.end(sip.StatusServiceUnavailable, nil)
+}
+
+// provisional relays a 101-199 upstream (RFC 3261 §16.7 steps 2 and 5).
+func (b *branch) provisional(res *sip.Response) {
+	f := b.fork
+	b.rang = true
+	if b.timerC != nil {
+		b.armTimerC()
+	}
+	if f.mute || f.finished || b.final != 0 {
+		return
+	}
+	out, err := f.treat.response(b, res)
+	if err != nil {
+		f.p.log.Info("provisional not relayed", "call", f.p.ref(f.srv.Req), "err", err)
+		return
+	}
+	f.reply(out)
+}
+
+// answeredBy relays a 2xx: the first cancels all other branches, every one
+// crosses (RFC 3261 §16.7 steps 5, 9 and 10). Retransmissions of a 2xx to an
+// INVITE come here again and are built anew, so that no state is needed.
+func (b *branch) answeredBy(res *sip.Response) {
+	f := b.fork
+	if b.final >= 300 || (b.success && f.srv.Req.Method != sip.INVITE) {
+		return
+	}
+	again := b.success
+	b.success = true
+	b.close(res.StatusCode)
+	if !again && f.won != nil && !f.won(b, res) {
+		f.p.hangUpBranch(b, res)
+		return
+	}
+	out, err := f.treat.response(b, res)
+	if err != nil {
+		f.p.log.Warn("answer not relayed", "call", f.p.ref(f.srv.Req), "err", err)
+		b.success = false
+		f.p.hangUpBranch(b, res)
+		b.end(codeOf(err), nil)
+		return
+	}
+	f.answered, f.finished = true, true
+	f.reply(out)
+	f.cancelOthers(b)
+	f.settle()
+}
+
+// refused takes a 3xx-6xx (RFC 3261 §16.7 steps 3 to 6).
+func (b *branch) refused(res *sip.Response) {
+	f := b.fork
+	if res.StatusCode == sip.StatusServiceUnavailable && len(b.next) > 0 && !f.cancelled {
+		b.try() // RFC 3263 §4.3
+		return
+	}
+	if res.StatusCode >= 300 && res.StatusCode < 400 && !f.cancelled {
+		f.recurse(res)
+	}
+	if res.StatusCode >= 600 {
+		f.cancelOthers(b)
+	}
+	b.end(res.StatusCode, res)
+}
+
+// end gives the branch its final; res is nil when the final is our own.
+func (b *branch) end(code int, res *sip.Response) {
+	if b.final != 0 && !(b.success && code < 300) {
+		if b.final < 300 && code >= 300 && !b.success {
+			b.final = code
+			b.fork.treat.release(b)
+			b.fork.settle()
+		}
+		return
+	}
+	b.close(code)
+	b.best = res
+	b.fork.treat.release(b)
+	b.fork.settle()
+}
+
+// close stops the branch's timer and notes its final.
+func (b *branch) close(code int) {
+	b.final = code
+	if b.timerC != nil {
+		b.timerC.Stop()
+		b.timerC = nil
+	}
+}
+
+// settle sends the best response once every branch has a final (RFC 3261 §16.7 step 6).
+func (f *fork) settle() {
+	if f.starting {
+		return
+	}
+	for _, b := range f.branches {
+		if b.final == 0 {
+			return
+		}
+	}
+	code, from := f.choose()
+	if !f.finished {
+		f.finished = true
+		f.upstream(code, from)
+	}
+	if f.ended != nil {
+		ended := f.ended
+		f.ended = nil
+		ended(code)
+	}
+}
+
+// upstream sends the chosen final, unless a facade speaks for this fork.
+func (f *fork) upstream(code int, from *branch) {
+	if f.mute {
+		return
+	}
+	if from == nil {
+		f.reply(f.p.respond(f.srv.Req, code))
+		return
+	}
+	out, err := f.treat.response(from, from.best)
+	if err != nil {
+		f.reply(f.p.respond(f.srv.Req, sip.StatusInternalServerError))
+		return
+	}
+	f.mergeChallenges(out)
+	f.reply(out)
+}
+
+// reply hands a response to the server transaction.
+func (f *fork) reply(res *sip.Response) {
+	if err := f.srv.Reply(res); err != nil {
+		f.p.log.Debug("response not sent", "call", f.p.ref(f.srv.Req), "err", err)
+	}
+}
+
+// cancel ends the whole request for its sender's CANCEL (RFC 3261 §16.10):
+// the branches are cancelled and their own finals come back.
+func (f *fork) cancel() {
+	f.cancelled = true
+	f.cancelOthers(nil)
+	f.settle()
+}
+
+// cancelOthers cancels each pending branch but the given one.
+func (f *fork) cancelOthers(but *branch) {
+	for _, b := range f.branches {
+		switch {
+		case b == but || b.final != 0:
+		case b.cli == nil:
+			b.end(sip.StatusRequestTerminated, nil)
+		default:
+			b.cli.Cancel(reasonHeader(f, but))
+		}
+	}
+}
+
+// reasonHeader tells the losing devices that another one answered, so that
+// they do not show a missed call (RFC 3326 §2).
+func reasonHeader(f *fork, winner *branch) sip.Header {
+	if f.answered && winner != nil {
+		return sip.NewHeader("Reason", `SIP;cause=200;text="Call completed elsewhere"`)
+	}
+	return sip.NewHeader("Reason", "SIP;cause=487")
+}
+
+// recurse adds the local users that a redirection names (RFC 3261 §16.7
+// step 4). Addresses outside are not followed and never told to the caller.
+func (f *fork) recurse(res *sip.Response) {
+	if f.redirect == nil {
+		return
+	}
+	for _, h := range wire.All(res, "Contact") {
+		for _, value := range splitList(h) {
+			f.follow(value)
+		}
+	}
+}
+
+// follow adds the targets of one Contact of a redirection.
+func (f *fork) follow(contact string) {
+	var u sip.Uri
+	if _, err := sip.ParseAddressValue(contact, &u, nil); err != nil {
+		return
+	}
+	for _, t := range f.redirect(u) {
+		f.add(t)
+	}
+}

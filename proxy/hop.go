@@ -1,0 +1,284 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"sotto/configs"
+	"sotto/internal/aor"
+	"sotto/location"
+	"sotto/proxy/flow"
+	"sotto/proxy/resolve"
+	"sotto/proxy/txn"
+)
+
+// A target is one place that a request is sent to (RFC 3261 §16.5).
+type target struct {
+	uri     sip.Uri   // the Request-URI to write
+	routes  []sip.Uri // a route set to go through: Path, or what the dialog has
+	flow    flow.Ref  // the connection to use; zero: resolve the URI
+	binding uint64    // where to find the flow again when it is gone; 0: nowhere
+	aor     aor.AOR   // the local user whose device this is; zero elsewhere
+	peer    string    // the trunk's name, if this is one
+}
+
+// key tells targets apart.
+func (t target) key() string {
+	return t.uri.String() + "|" + strconv.FormatUint(t.binding, 16)
+}
+
+// A destination is a flow that exists, or where to open one.
+type destination struct {
+	flow      *flow.Flow
+	transport string
+	addr      netip.AddrPort
+	name      string // for the certificate (RFC 5922)
+}
+
+// resolveTimeout bounds name lookups (ours: a caller waits for it).
+const resolveTimeout = 5 * time.Second
+
+// reach finds where t is and calls then on the worker of callID: at once
+// when the flow is known or the host is an address, later otherwise.
+func (p *Proxy) reach(t target, callID string, then func([]destination, error)) {
+	if fl := p.flowOf(t.flow, t.binding); fl != nil {
+		then([]destination{{flow: fl}}, nil)
+		return
+	}
+	if t.flow != (flow.Ref{}) && t.flow.Transport != "udp" && t.binding != 0 {
+		then(nil, errFlowGone) // RFC 5626 §5.3: a phone is reached over its flow or not at all
+		return
+	}
+	next := t.uri
+	if len(t.routes) > 0 {
+		next = t.routes[0]
+	}
+	if err := p.mayReach(next, t); err != nil {
+		then(nil, err)
+		return
+	}
+	transport := transportOf(next)
+	if ip, err := netip.ParseAddr(canonical(next.Host)); err == nil {
+		then([]destination{literal(ip, next.Port, transport)}, nil)
+		return
+	}
+	go p.lookUp(next, transport, callID, then)
+}
+
+// literal is the destination of a URI whose host is an address (RFC 3263 §4.2).
+func literal(ip netip.Addr, port int, transport string) destination {
+	if transport == "" {
+		transport = "udp"
+	}
+	if port == 0 {
+		port = defaultPort(transport)
+	}
+	return destination{
+		transport: transport, name: ip.String(),
+		addr: netip.AddrPortFrom(ip.Unmap(), uint16(port)), //nolint:gosec // the wire gate bounds ports
+	}
+}
+
+// lookUp resolves a name and goes on with the call on its worker.
+func (p *Proxy) lookUp(u sip.Uri, transport, callID string, then func([]destination, error)) {
+	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
+	defer cancel()
+	found, err := p.resolver.Resolve(ctx, resolve.Query{
+		Host: u.Host, Port: u.Port, Transport: transport, Secure: u.Scheme == "sips",
+	})
+	ds := make([]destination, 0, len(found))
+	for _, d := range found {
+		ds = append(ds, destination{transport: d.Transport, addr: d.Addr, name: u.Host})
+	}
+	if doErr := p.txn.Do(callID, func() { then(ds, err) }); doErr != nil {
+		p.log.Warn("call lost after name lookup", "err", doErr)
+	}
+}
+
+// flowOf is the live flow of a device: the one named, or after a reconnect
+// the one that its binding has now.
+func (p *Proxy) flowOf(ref flow.Ref, binding uint64) *flow.Flow {
+	if ref == (flow.Ref{}) {
+		return nil
+	}
+	if fl := p.mux.Find(ref); fl != nil {
+		return fl
+	}
+	if b, ok := p.loc.ByID(binding); ok && binding != 0 {
+		return p.mux.Find(flow.Ref(b.Flow))
+	}
+	return nil
+}
+
+// connect returns a flow to d.
+func (p *Proxy) connect(d destination) (*flow.Flow, error) {
+	if d.flow != nil {
+		return d.flow, nil
+	}
+	return p.mux.To(d.transport, d.addr, d.name)
+}
+
+// mayReach refuses to send out of the domain what nobody allowed: a target
+// that is no device of ours, no dialog's and no trunk's must be reachable by
+// the operator's word. Whoever made t has checked that; here remains that we
+// do not send to ourselves for ever.
+func (p *Proxy) mayReach(next sip.Uri, t target) error {
+	if len(t.routes) == 0 && t.binding == 0 && p.isUs(next) && t.uri.User == "" {
+		return errNoWay
+	}
+	return nil
+}
+
+// errFlowGone says that a phone's connection is gone and it has not come back.
+var (
+	errFlowGone = errors.New("the phone's connection is gone")
+	errNoWay    = errors.New("no way to the target")
+)
+
+// transportOf is the transport that a URI asks for; "" leaves it to DNS.
+func transportOf(u sip.Uri) string {
+	if t, ok := u.UriParams.Get("transport"); ok && t != "" {
+		return strings.ToLower(t)
+	}
+	if u.Scheme == "sips" {
+		return "tls"
+	}
+	return ""
+}
+
+// defaultPort is the port of RFC 3261 §19.1.2.
+func defaultPort(transport string) int {
+	if transport == "tls" {
+		return 5061
+	}
+	return 5060
+}
+
+// via is the Via of a request that leaves over f on behalf of in
+// (RFC 3261 §16.6 step 8; the branch carries the loop hash of RFC 5393 §4.2.1).
+func (p *Proxy) via(f *flow.Flow, in *sip.Request) *sip.ViaHeader {
+	host, port := p.sentBy(f)
+	v := &sip.ViaHeader{
+		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: strings.ToUpper(f.Transport()),
+		Host: host, Port: port, Params: sip.NewParams(),
+	}
+	branch := txn.NewBranch()
+	if in != nil {
+		branch += p.loopHash(in)
+	}
+	v.Params.Add("branch", branch)
+	if f.Transport() == "udp" {
+		v.Params.Add("rport", "") // RFC 3581 §3
+	}
+	return v
+}
+
+// sentBy is the host and port under which the other end of f reaches us.
+func (p *Proxy) sentBy(f *flow.Flow) (string, int) {
+	local := f.Local()
+	port := int(local.Port())
+	for _, b := range p.bound {
+		if b.Transport == f.Transport() && sameFamily(b.Addr.Addr(), local.Addr()) {
+			port = int(b.Addr.Port()) // a connection that we dialled has an ephemeral port
+			if b.Addr == local {
+				break
+			}
+		}
+	}
+	if p.cfg.Advertise != "" {
+		return p.cfg.Advertise, port
+	}
+	ip := local.Addr()
+	if ip.IsUnspecified() {
+		ip = localToward(f.Peer())
+	}
+	return ip.Unmap().String(), port
+}
+
+func sameFamily(a, b netip.Addr) bool { return a.Unmap().Is4() == b.Unmap().Is4() || a.IsUnspecified() }
+
+// localToward is the address that the kernel would send from to peer. No
+// packet is sent.
+func localToward(peer netip.AddrPort) netip.Addr {
+	c, err := net.Dial("udp", peer.String())
+	if err != nil {
+		return peer.Addr()
+	}
+	defer c.Close()
+	a, err := netip.ParseAddrPort(c.LocalAddr().String())
+	if err != nil {
+		return peer.Addr()
+	}
+	return a.Addr().Unmap()
+}
+
+// isLocal says that ip is one of this machine's addresses.
+func (p *Proxy) isLocal(ip netip.Addr) bool {
+	return ip.IsLoopback() || localToward(netip.AddrPortFrom(ip, 9)) == ip
+}
+
+// uriToward is a URI of ours as the other end of f can use it.
+func (p *Proxy) uriToward(f *flow.Flow, user string) sip.Uri {
+	host, port := p.sentBy(f)
+	u := sip.Uri{Scheme: "sip", User: user, Host: host, Port: port, UriParams: sip.NewParams()}
+	u.UriParams.Add("transport", f.Transport())
+	return u
+}
+
+// contact is a sealed Contact for the party at the other end of f.
+func (p *Proxy) contact(f *flow.Flow, b box) (*sip.ContactHeader, error) {
+	user, err := p.seal.seal(b)
+	if err != nil {
+		return nil, err
+	}
+	return &sip.ContactHeader{Address: p.uriToward(f, user), Params: sip.NewParams()}, nil
+}
+
+// targetOf is the target that a binding stands for.
+func targetOf(b location.Binding) (target, error) {
+	t := target{flow: flow.Ref(b.Flow), binding: b.ID, aor: b.AOR}
+	if err := sip.ParseUri(b.Contact, &t.uri); err != nil {
+		return target{}, err
+	}
+	for _, path := range b.Path {
+		var u sip.Uri
+		if _, err := sip.ParseAddressValue(path, &u, nil); err != nil {
+			return target{}, err
+		}
+		t.routes = append(t.routes, u)
+	}
+	return t, nil
+}
+
+// devices are the targets of a local user.
+func (p *Proxy) devices(a aor.AOR) []target {
+	var all []target
+	for _, b := range p.loc.Bindings(a, time.Now()) {
+		t, err := targetOf(b)
+		if err != nil {
+			p.log.Warn("binding skipped", "aor", a, "err", err)
+			continue
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+// trunk is the target of a peer for a dialled URI.
+func trunk(pr configs.Peer, dialled sip.Uri) (target, error) {
+	t := target{peer: pr.Name, uri: *dialled.Clone()}
+	var at sip.Uri
+	if err := sip.ParseUri(pr.Target, &at); err != nil {
+		return target{}, err
+	}
+	t.uri.Scheme, t.uri.Host, t.uri.Port = at.Scheme, at.Host, at.Port
+	t.uri.UriParams, t.uri.Headers = at.UriParams, nil
+	return t, nil
+}

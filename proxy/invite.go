@@ -1,0 +1,215 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"sotto/internal/aor"
+	"sotto/proxy/txn"
+	"sotto/proxy/wire"
+)
+
+// invite is one call from its first byte to its final response: who calls,
+// whom, may it ring, is it protected, and then the branches to the devices.
+func (p *Proxy) invite(s *txn.Server) error {
+	who, err := p.identify(s)
+	if err != nil {
+		return err
+	}
+	p.trying(s)
+	in := p.takeTokens(s.Req)
+	callee, local := p.localAOR(in.uri)
+	if !local || p.beyond(callee, who) {
+		return p.inviteOut(s, who, in)
+	}
+	v, err := p.judge(who, callee, in.tokens)
+	if err != nil {
+		return err
+	}
+	c := p.newCall(s, who, callee, in.uri)
+	c.judged(v)
+	if v.stranger && p.uniform() {
+		p.behindFacade(s, c, v)
+		return nil
+	}
+	if v.verdict == silence {
+		p.silenced(c)
+		return c.refuse(sip.StatusTemporarilyUnavailable, whyNobodyThere)
+	}
+	targets := p.devices(callee)
+	if len(targets) == 0 {
+		return c.refuse(p.absent(callee), whyNobodyThere)
+	}
+	f := newFork(p, s, c.treatment())
+	c.follow(f)
+	f.start(targets)
+	return nil
+}
+
+// trying sends the 100 that stops retransmissions, before any lookup.
+func (p *Proxy) trying(s *txn.Server) {
+	if err := s.Reply(wire.NewResponse(s.Req, sip.StatusTrying, reasonPhrase(100))); err != nil {
+		p.log.Debug("100 not sent", "call", p.ref(s.Req), "err", err)
+	}
+}
+
+// uniform says that strangers meet the facade in every state.
+func (p *Proxy) uniform() bool { return p.cfg.Strangers != "honest" }
+
+// absent is what a known caller hears of a user without a device: the truth.
+func (p *Proxy) absent(callee aor.AOR) int {
+	if _, ok := p.store.User(callee); !ok {
+		return sip.StatusNotFound
+	}
+	return sip.StatusTemporarilyUnavailable
+}
+
+// behindFacade lets the facade speak to a stranger and, if the verdict is
+// ring, puts the devices behind it.
+func (p *Proxy) behindFacade(s *txn.Server, c *call, v judgement) {
+	c.shownTag = p.seal.localTag(s.Req)
+	f := p.newFacade(s, c.shownTag, c.ended)
+	if v.verdict == silence {
+		p.silenced(c)
+		return
+	}
+	f.behind(c.treatment(), p.devices(c.callee), c.won)
+}
+
+// inviteOut sends a call to a trunk or to a foreign domain. Such calls are
+// not screened (facade.md), but only a user of ours or a trusted peer may
+// make them: nobody else gets to spend the operator's money.
+func (p *Proxy) inviteOut(s *txn.Server, who identity, in dialled) error {
+	targets, err := p.outside(who, in.uri)
+	if err != nil {
+		return err
+	}
+	c := p.newCall(s, who, aor.AOR{}, in.uri)
+	c.outbound()
+	f := newFork(p, s, c.treatment())
+	c.follow(f)
+	f.start(targets)
+	return nil
+}
+
+// A call is the initial INVITE of a dialog while it is being set up.
+type call struct {
+	p         *Proxy
+	srv       *txn.Server
+	who       identity
+	callee    aor.AOR // zero: outside
+	dialled   sip.Uri // clean of tokens
+	key       callKey
+	protected bool
+	shownTag  string // To tag that a facade has shown; "" without
+	known     bool   // caller and callee know each other: what decides Strangers
+	judgement judgement
+}
+
+// newCall notes a call in the table.
+func (p *Proxy) newCall(s *txn.Server, who identity, callee aor.AOR, uri sip.Uri) *call {
+	uri.UriParams, uri.Headers = nil, nil
+	c := &call{p: p, srv: s, who: who, callee: callee, dialled: uri, key: keyOf(s.Req)}
+	p.calls.begin(&record{
+		key: c.key, caller: who.aor, callee: callee,
+		CallInfo: CallInfo{
+			Ref: p.ref(s.Req), Caller: who.String(), Callee: uri.User + "@" + uri.Host,
+			State: stateRinging, Started: time.Now(),
+		},
+	})
+	return c
+}
+
+// judged notes the verdict and decides the protection.
+func (c *call) judged(v judgement) {
+	c.judgement = v
+	w := c.wishes()
+	w.stranger = v.stranger
+	w.calleeKnows, w.calleeIsOurs = !v.stranger, true
+	w.callee = c.p.store.Settings(c.callee).ProtectIP
+	w.callerKnows = v.reason == validToken || c.p.knows(c.who.aor, c.callee)
+	c.decide(w, string(v.verdict.String()), v.reason.String())
+}
+
+// outbound decides the protection of a call that leaves the domain.
+func (c *call) outbound() {
+	c.decide(c.wishes(), "passed", "calls that leave the domain are not screened")
+}
+
+// wishes are the caller's part of what decides the protection.
+func (c *call) wishes() wishes {
+	return wishes{
+		forced: c.p.cfg.ProtectIP == "always", asked: asksPrivacy(c.srv.Req),
+		caller:       c.p.store.Settings(c.who.aor).ProtectIP,
+		callerIsOurs: c.who.kind == digestUser,
+	}
+}
+
+func (c *call) decide(w wishes, verdict, because string) {
+	var why string
+	c.protected, why = protect(w)
+	c.p.calls.change(c.key, func(r *record) {
+		r.Protected, r.Verdict = c.protected, verdict
+		r.Why = append(r.Why, because, why)
+	})
+}
+
+// treatment is how the call's messages cross: sealed or record-routed.
+func (c *call) treatment() treatment {
+	if c.protected {
+		return &sealed{p: c.p, call: c, from: callerLeg, srv: c.srv, shownTag: c.shownTag}
+	}
+	return &plain{p: c.p, call: c, from: callerLeg, srv: c.srv, uri: c.dialled}
+}
+
+// follow keeps the record in step with a fork that speaks for itself.
+func (c *call) follow(f *fork) {
+	f.redirect = c.redirect
+	f.won = func(b *branch, _ *sip.Response) bool {
+		c.won(b)
+		return true
+	}
+	f.ended = c.ended
+}
+
+// redirect is where a device sends the call on to: the devices of another
+// local user, whom the caller must be allowed to ring as well.
+func (c *call) redirect(to sip.Uri) []target {
+	other, ok := c.p.localAOR(to)
+	if !ok {
+		return nil
+	}
+	if v, err := c.p.judge(c.who, other, nil); err != nil || v.verdict != ring {
+		return nil
+	}
+	return c.p.devices(other)
+}
+
+// won notes the answer of a device.
+func (c *call) won(b *branch) {
+	p := c.p
+	p.calls.change(c.key, func(r *record) {
+		if r.Answered.IsZero() {
+			r.Answered, r.State, r.Code = time.Now(), stateTalking, sip.StatusOK
+		}
+	})
+	if !c.callee.IsZero() && !c.who.aor.IsZero() {
+		p.remember(c.who.aor, c.callee)
+	}
+}
+
+// ended notes that the INVITE got its final; a call that was answered goes on.
+func (c *call) ended(code int) {
+	if code < 300 {
+		return
+	}
+	c.p.calls.change(c.key, func(r *record) { r.Code = code })
+	c.p.calls.end(c.key, "not answered", time.Now())
+}
+
+// refuse ends the call before it was forwarded.
+func (c *call) refuse(code int, w why) error {
+	c.ended(code)
+	return refuse(code, w)
+}

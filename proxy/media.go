@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/netip"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+
+	"sotto/proxy/flow"
+	"sotto/proxy/wire"
+	"sotto/rtpengine"
+)
+
+// media is the session of the media engine that anchors one branch. The zero
+// value anchors nothing.
+type media struct {
+	session rtpengine.ID
+	created bool // by this branch: it frees it when it loses
+	offered bool // the request carried the offer, so responses carry answers
+}
+
+const (
+	contentSDP   = "application/sdp"
+	maxSDPInPart = 64 << 10 // what one SIP message may be at most
+)
+
+// sdpOf is the session description in a message, nil without one. Of a
+// multipart body only that part is taken (leaks.md §2).
+func sdpOf(m sip.Message) []byte {
+	if len(m.Body()) == 0 {
+		return nil
+	}
+	kind, params, err := mime.ParseMediaType(strings.Join(wire.All(m, "Content-Type"), ""))
+	switch {
+	case err != nil:
+		return nil
+	case kind == contentSDP:
+		return m.Body()
+	case !strings.HasPrefix(kind, "multipart/"):
+		return nil
+	}
+	parts := multipart.NewReader(bytes.NewReader(m.Body()), params["boundary"])
+	for {
+		part, err := parts.NextPart()
+		if err != nil {
+			return nil
+		}
+		if kind, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")); kind == contentSDP {
+			body, err := io.ReadAll(io.LimitReader(part, maxSDPInPart))
+			if err != nil {
+				return nil
+			}
+			return body
+		}
+	}
+}
+
+// sideOf is the engine's name of a leg.
+func sideOf(l leg) rtpengine.Side {
+	if l == callerLeg {
+		return rtpengine.Caller
+	}
+	return rtpengine.Callee
+}
+
+// inRequest re-writes the description in a request of leg from. The engine's
+// session is there before the request leaves (design §4).
+func (p *Proxy) inRequest(b *branch, from leg, answer bool) ([]byte, error) {
+	sdp := sdpOf(b.fork.srv.Req)
+	if sdp == nil || b.media.session == 0 {
+		return nil, nil
+	}
+	body := rtpengine.Body{
+		From: sideOf(from), SDP: sdp, Source: sourceOf(b.fork.srv.Flow), Toward: familyOf(b.flow),
+	}
+	if answer {
+		return p.engine.Answer(b.media.session, body)
+	}
+	b.media.offered = true
+	return p.engine.Offer(b.media.session, body)
+}
+
+// inResponse re-writes the description in a response to a request of leg from.
+func (p *Proxy) inResponse(b *branch, from leg, res *sip.Response) ([]byte, error) {
+	sdp := sdpOf(res)
+	if sdp == nil || b.media.session == 0 {
+		return nil, nil
+	}
+	body := rtpengine.Body{
+		From: sideOf(from).Other(), SDP: sdp, Source: sourceOf(b.flow), Toward: familyOf(b.fork.srv.Flow),
+	}
+	if b.media.offered {
+		return p.engine.Answer(b.media.session, body)
+	}
+	return p.engine.Offer(b.media.session, body)
+}
+
+// sourceOf is where a party's signalling comes from: the only address that
+// its media may be learnt from (design §6).
+func sourceOf(f *flow.Flow) netip.Addr { return f.Peer().Addr().Unmap() }
+
+// familyOf is the address family that a party can receive.
+func familyOf(f *flow.Flow) rtpengine.Family {
+	if f.Peer().Addr().Unmap().Is4() {
+		return rtpengine.V4
+	}
+	return rtpengine.V6
+}
+
+// releaseMedia undoes what a branch that lost asked of the engine.
+func (p *Proxy) releaseMedia(b *branch) {
+	switch {
+	case b.media.session == 0:
+	case b.media.created:
+		p.engine.Delete(b.media.session)
+	case b.media.offered:
+		p.engine.Rollback(b.media.session)
+	}
+	b.media.offered = false
+}
+
+// setSDP puts a session description into a message.
+func setSDP(m sip.Message, body []byte) {
+	wire.RemoveAll(m, "Content-Type")
+	if body != nil {
+		m.AppendHeader(sip.NewHeader("Content-Type", contentSDP))
+	}
+	m.SetBody(body)
+}
