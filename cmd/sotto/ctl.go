@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sotto/store"
+)
+
+// The control socket: how a command line reaches the running server. Only
+// the user who runs the server may open it.
+
+// ctlSocket is its path.
+func ctlSocket(dataDir string) string { return filepath.Join(dataDir, "ctl.sock") }
+
+// A ctlAsk is a verb and its arguments; a ctlReply what came of it.
+type (
+	ctlAsk struct {
+		Verb string   `json:"verb"`
+		Args []string `json:"args"`
+	}
+	ctlReply struct {
+		Lines []string `json:"lines,omitempty"`
+		Error string   `json:"error,omitempty"`
+		Hint  string   `json:"hint,omitempty"`
+	}
+)
+
+// Limits (ours): a command line is short, and a person waits for the answer.
+const (
+	ctlMaxAsk  = 64 << 10
+	ctlTimeout = 10 * time.Second
+)
+
+// A ctlServer serves the control socket.
+type ctlServer struct {
+	http *http.Server
+	done chan struct{}
+}
+
+// serveCtl opens the socket. A socket that a killed server left is replaced,
+// one that answers is not.
+func serveCtl(s *server) (*ctlServer, error) {
+	path := ctlSocket(s.cfg.DataDir)
+	if c, err := net.Dial("unix", path); err == nil {
+		_ = c.Close()
+		return nil, hint(errors.New("another server uses this data directory"), "stop it, or set another data_dir")
+	}
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("opening control socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("opening control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	c := &ctlServer{
+		http: &http.Server{
+			Handler: &desk{store: s.store, proxy: s.proxy}, ReadTimeout: ctlTimeout, WriteTimeout: ctlTimeout,
+			ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		},
+		done: make(chan struct{}),
+	}
+	go func() {
+		defer close(c.done)
+		_ = c.http.Serve(l) // always ErrServerClosed
+	}()
+	return c, nil
+}
+
+// close closes the socket; a request under way is finished.
+func (c *ctlServer) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), ctlTimeout)
+	defer cancel()
+	_ = c.http.Shutdown(ctx) // what is left is cut off with the process
+	<-c.done
+}
+
+// ServeHTTP implements http.Handler: one verb.
+func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var ask ctlAsk
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, ctlMaxAsk)).Decode(&ask); err != nil {
+		http.Error(w, "not a request", http.StatusBadRequest)
+		return
+	}
+	lines, err := d.do(ask.Verb, ask.Args)
+	reply := ctlReply{Lines: lines}
+	if err != nil {
+		reply.Error = err.Error()
+		var h *hinted
+		if errors.As(err, &h) {
+			reply.Hint = h.hint
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(reply) // the asker is gone
+}
+
+// A place is where the server that a verb is about keeps its data.
+type place struct {
+	Data string `help:"Data directory of the server." default:"data" env:"SOTTO_DATA" type:"path"`
+}
+
+// ask has the running server carry out a verb; while none runs, the verb is
+// carried out on its store.
+func (p place) ask(t *tell, verb string, args ...string) error {
+	lines, err := p.asked(t, verb, args)
+	for _, l := range lines {
+		t.say("%s", l)
+	}
+	return err
+}
+
+func (p place) asked(t *tell, verb string, args []string) ([]string, error) {
+	path := ctlSocket(p.Data)
+	c, err := net.DialTimeout("unix", path, ctlTimeout)
+	if err != nil {
+		return p.alone(t, verb, args)
+	}
+	_ = c.Close()
+	return askServer(path, ctlAsk{verb, args})
+}
+
+// alone carries out a verb without a server.
+func (p place) alone(t *tell, verb string, args []string) ([]string, error) {
+	if _, err := os.Stat(p.Data); err != nil {
+		return nil, hint(fmt.Errorf("there is no data directory %s", p.Data),
+			"start a server with sotto serve, which makes it, or name it with --data")
+	}
+	log := slog.New(slog.NewTextHandler(t.err, nil))
+	s, err := store.Open(context.Background(), filepath.Join(p.Data, "sotto.db"), log)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := (&desk{store: s}).do(verb, args)
+	return lines, errors.Join(err, s.Close())
+}
+
+// askServer asks over the control socket.
+func askServer(path string, ask ctlAsk) ([]string, error) {
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Timeout: ctlTimeout, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}
+	defer client.CloseIdleConnections()
+	res, err := client.Post("http://sotto/", "application/json", bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("asking the running server: %w", err)
+	}
+	defer res.Body.Close()
+	var reply ctlReply
+	if err := json.NewDecoder(io.LimitReader(res.Body, 16<<20)).Decode(&reply); err != nil {
+		return nil, fmt.Errorf("reading the server's reply: %w", err)
+	}
+	switch {
+	case reply.Error == "":
+		return reply.Lines, nil
+	case reply.Hint == "":
+		return reply.Lines, errors.New(reply.Error)
+	}
+	return reply.Lines, hint(errors.New(reply.Error), "%s", reply.Hint)
+}

@@ -1,0 +1,49 @@
+package main
+
+// keyPrefix begins a public key in text, so that nobody takes it for a token.
+const keyPrefix = "pk1."
+
+// keyCmd has the verbs about the public keys that the server knows.
+type keyCmd struct {
+	Add    keyAddCmd    `cmd:"" help:"Let tokens of a key ring a user."`
+	List   keyListCmd   `cmd:"" help:"List a user's keys."`
+	Delete keyDeleteCmd `cmd:"" help:"Delete a key, and with it every token that it signed."`
+}
+
+type keyAddCmd struct {
+	place
+	User  string `arg:"" help:"The recipient, as bob@example.com."`
+	Key   string `arg:"" help:"The public key that sotto token keygen printed."`
+	Label string `help:"What the key is called in lists."`
+}
+
+// Run implements the verb.
+func (c *keyAddCmd) Run(t *tell) error { return c.ask(t, "key add", c.User, c.Key, c.Label) }
+
+type keyListCmd struct {
+	place
+	User string `arg:"" help:"The recipient, as bob@example.com."`
+}
+
+// Run implements the verb.
+func (c *keyListCmd) Run(t *tell) error { return c.ask(t, "key list", c.User) }
+
+type keyDeleteCmd struct {
+	place
+	User string `arg:"" help:"The recipient, as bob@example.com."`
+	Key  string `arg:"" help:"The public key, as sotto key list prints it."`
+}
+
+// Run implements the verb.
+func (c *keyDeleteCmd) Run(t *tell) error { return c.ask(t, "key delete", c.User, c.Key) }
+
+// revokeCmd takes back one token.
+type revokeCmd struct {
+	place
+	User  string `arg:"" help:"The recipient, as bob@example.com."`
+	Token string `arg:"" help:"The token, or its salt (sotto token show)."`
+}
+
+// Run implements the verb. The token itself stays here: the server is told
+// its salt.
+func (c *revokeCmd) Run(t *tell) error { return c.ask(t, "revoke", c.User, c.Token) }

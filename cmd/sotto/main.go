@@ -1,0 +1,44 @@
+// Command sotto is a SIP server that protects who and where its users are in
+// calls. `sotto try` shows it; `sotto serve` runs it.
+package main
+
+import (
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli has a field for each verb.
+type cli struct {
+	Try      tryCmd      `cmd:"" help:"Run everything on loopback, with demo users and tokens."`
+	Serve    serveCmd    `cmd:"" help:"Run the server."`
+	Check    checkCmd    `cmd:"" help:"Check a configuration file."`
+	User     userCmd     `cmd:"" help:"Add, list and delete users."`
+	Setting  settingCmd  `cmd:"" help:"Show and change a user's settings."`
+	Block    blockCmd    `cmd:"" help:"Whom a user lets never ring."`
+	Key      keyCmd      `cmd:"" help:"The public keys of a user's privacy tokens."`
+	Token    tokenCmd    `cmd:"" help:"Privacy tokens, on the recipient's own machine."`
+	Revoke   revokeCmd   `cmd:"" help:"Take back one privacy token of a user."`
+	Silenced silencedCmd `cmd:"" help:"A user's silenced calls."`
+	Calls    callsCmd    `cmd:"" help:"The calls of the running server."`
+	Explain  explainCmd  `cmd:"" help:"Why a call rang, was silenced or was protected."`
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], &tell{out: os.Stdout, err: os.Stderr}))
+}
+
+// run parses and carries out one command line and returns the exit code.
+func run(args []string, t *tell) int {
+	var c cli
+	p, err := kong.New(&c, kong.Name("sotto"), kong.UsageOnError(), kong.Writers(t.out, t.err),
+		kong.Description("A SIP server that protects who and where its users are in calls."))
+	if err != nil {
+		return t.fail(err)
+	}
+	ctx, err := p.Parse(args)
+	if err != nil {
+		return t.misused(err)
+	}
+	return t.fail(ctx.Run(t))
+}

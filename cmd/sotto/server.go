@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sotto/configs"
+	"sotto/location"
+	"sotto/proxy"
+	"sotto/rtpengine"
+	"sotto/store"
+)
+
+// A server is everything that runs behind `sotto serve` and `sotto try`.
+type server struct {
+	cfg    configs.Config
+	log    *slog.Logger
+	level  slog.LevelVar
+	store  *store.Store
+	loc    *location.Table
+	engine *rtpengine.Engine
+	proxy  *proxy.Proxy
+	ctl    *ctlServer
+	bound  []proxy.Bound
+	did    []string // what the first start made, for the operator
+}
+
+// openServer builds store, location, engine and proxy, in that order. On an
+// error what was opened is closed again.
+func openServer(cfg configs.Config) (*server, error) {
+	s := &server{cfg: cfg}
+	s.log = newLog(cfg.Log, &s.level)
+	if err := s.openAll(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) openAll() error {
+	if err := s.openData(); err != nil {
+		return err
+	}
+	var err error
+	if s.engine, err = rtpengine.New(s.engineConfig()); err != nil {
+		return fmt.Errorf("starting media engine: %w", err)
+	}
+	tlsConfig, err := s.certificate()
+	if err != nil {
+		return err
+	}
+	s.proxy, err = proxy.New(proxy.Options{
+		Config: s.cfg, Store: s.store, Location: s.loc, Engine: s.engine, TLS: tlsConfig, Log: s.log,
+	})
+	return err
+}
+
+// openData makes the data directory, opens the store and takes the bindings
+// of the last run from it.
+func (s *server) openData() error {
+	if _, err := os.Stat(s.cfg.DataDir); os.IsNotExist(err) {
+		s.did = append(s.did, "made data directory "+s.cfg.DataDir)
+	}
+	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("making data directory: %w", err)
+	}
+	var err error
+	s.store, err = store.Open(context.Background(), filepath.Join(s.cfg.DataDir, "sotto.db"), s.log)
+	if err != nil {
+		return fmt.Errorf("opening store: %w", err)
+	}
+	s.loc = location.New(location.Limits{PerAOR: s.cfg.Register.PerUser})
+	snapshot, err := s.store.Snapshot("bindings")
+	if err != nil {
+		return fmt.Errorf("reading bindings: %w", err)
+	}
+	if err := s.loc.Restore(snapshot, time.Now()); err != nil {
+		s.log.Warn("bindings of the last run are unreadable; phones will register again", "err", err)
+	}
+	return nil
+}
+
+// engineConfig is the operator's media section in the engine's words.
+func (s *server) engineConfig() rtpengine.Config {
+	m := s.cfg.Media
+	c := rtpengine.Config{
+		PortMin: m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest, MaxSessions: m.MaxSessions,
+		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Log: s.log,
+		Timeout: func(id rtpengine.ID, why rtpengine.Reason) {
+			if s.proxy != nil {
+				s.proxy.MediaDead(id, why)
+			}
+		},
+	}
+	for _, a := range m.Addresses {
+		c.Addresses = append(c.Addresses, rtpengine.Address{Local: a.Local, Advertised: a.Advertised})
+	}
+	if len(c.Addresses) == 0 {
+		c.Addresses = mediaAddresses(s.cfg.Listen)
+	}
+	return c
+}
+
+// mediaAddresses are the addresses to relay on where the operator names none:
+// those that SIP listens on.
+func mediaAddresses(listen []configs.Listen) []rtpengine.Address {
+	var all []rtpengine.Address
+	seen := map[netip.Addr]bool{}
+	for _, l := range listen {
+		ip := l.Addr.Addr()
+		if ip.IsUnspecified() || seen[ip] {
+			continue
+		}
+		seen[ip] = true
+		all = append(all, rtpengine.Address{Local: ip, Advertised: ip})
+	}
+	return all
+}
+
+// start opens the listeners and the control socket.
+func (s *server) start() error {
+	var err error
+	if s.bound, err = s.proxy.Start(); err != nil {
+		return err
+	}
+	s.ctl, err = serveCtl(s)
+	return err
+}
+
+// close ends everything, in the reverse order of its start.
+func (s *server) close() {
+	if s.ctl != nil {
+		s.ctl.close()
+	}
+	if s.proxy != nil {
+		s.proxy.Close()
+	}
+	if s.engine != nil {
+		s.engine.Close()
+	}
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			s.log.Error("store not closed cleanly", "err", err)
+		}
+	}
+}
+
+// reload takes from the configuration file what can change while the server
+// runs: how much is logged. The rest is named, and keeps until a restart.
+func (s *server) reload(t *tell, path string) {
+	cfg, err := loadConfig(path)
+	if err != nil {
+		t.warn("configuration not re-read: %v", err)
+		return
+	}
+	setLevel(&s.level, cfg.Log.Level)
+	t.say("log level is %s; anything else in the file needs a restart", cfg.Log.Level)
+}
+
+// announce tells the operator what runs, and what the first start made.
+func (s *server) announce(t *tell) {
+	for _, d := range s.did {
+		t.say("%s", d)
+	}
+	for _, b := range s.bound {
+		t.say("listening on %s %s", b.Transport, b.Addr)
+	}
+	t.say("serving %v; data in %s", s.cfg.Domains, s.cfg.DataDir)
+}
