@@ -160,8 +160,26 @@ func (p *Proxy) authenticate(s *txn.Server, code int, realm string) (aor.AOR, er
 		}
 	}
 	headers := make([]sip.Header, 0, 2)
-	for _, c := range p.auth.challenges(realm, stale) {
+	for _, c := range forPhone(s.Req, p.auth.challenges(realm, stale)) {
 		headers = append(headers, sip.NewHeader(challenge, c))
 	}
 	return aor.AOR{}, refuse(code, whyNoIdentity, headers...)
+}
+
+// md5Only are the beginnings of the User-Agent of phones that give up when
+// they meet a challenge with an algorithm that they do not know, instead of
+// passing over it (RFC 8760 §2.4; seen with baresip 1.0.0: "Function not
+// implemented", whatever the order). They are offered MD5 alone. Who could
+// forge the header to get there could as well remove the better challenge.
+var md5Only = []string{"baresip v0.", "baresip v1.0."}
+
+// forPhone are the challenges that the sender of a request can read.
+func forPhone(req *sip.Request, challenges []string) []string {
+	agent := wire.Header(req, "User-Agent")
+	for _, a := range md5Only {
+		if strings.HasPrefix(agent, a) {
+			return challenges[len(challenges)-1:]
+		}
+	}
+	return challenges
 }
