@@ -114,7 +114,10 @@ func (p *Proxy) hangUpBranch(b *branch, res *sip.Response) {
 	if err := b.flow.Send(wire.Bytes(ack)); err != nil {
 		p.log.Debug("ACK not sent", "err", err)
 	}
-	b.fork.treat.release(b)
+	if b.hungUp {
+		return // a retransmission
+	}
+	b.hungUp = true
 	p.startQuietly(b.fork.srv.CallID(), p.inDialogRequest(sip.BYE, e, e.cseq+1, b.flow), b.flow)
 }
 

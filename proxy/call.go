@@ -32,6 +32,7 @@ type record struct {
 	caller   aor.AOR
 	callee   aor.AOR
 	sessions []rtpengine.ID
+	touched  time.Time // the last request that kept the dialog's boxes fresh
 	ends     map[string][2]dialogEnd // by the answering device's tag: caller's, callee's end
 }
 
@@ -95,7 +96,7 @@ func newCallTable() *callTable {
 func (t *callTable) begin(r *record) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r.ends = map[string][2]dialogEnd{}
+	r.ends, r.touched = map[string][2]dialogEnd{}, r.Started
 	t.byKey[r.key] = r
 }
 
@@ -187,17 +188,25 @@ func (t *callTable) list() []CallInfo {
 }
 
 // forget drops records that nobody needs: ended ones after a day, and live
-// ones without media through us that never said BYE.
-func (t *callTable) forget(now time.Time) {
+// ones that never said BYE and whose boxes have expired. It returns the media
+// sessions of these.
+func (t *callTable) forget(now time.Time) []rtpengine.ID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := now.Add(-keptFor)
 	t.ended = slices.DeleteFunc(t.ended, func(r *record) bool { return r.Ended.Before(old) })
+	var orphans []rtpengine.ID
 	for k, r := range t.byKey {
-		if len(r.sessions) == 0 && r.Started.Before(old) {
-			delete(t.byKey, k)
+		if now.Sub(r.touched) <= boxLife {
+			continue
+		}
+		delete(t.byKey, k)
+		for _, s := range r.sessions {
+			delete(t.sessions, s)
+			orphans = append(orphans, s)
 		}
 	}
+	return orphans
 }
 
 // Calls returns the calls under way and those that ended lately, oldest first.

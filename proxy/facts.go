@@ -179,7 +179,9 @@ func (p *Proxy) remember(a, other aor.AOR) {
 	if _, ours := p.store.User(a); !ours {
 		return
 	}
-	if err := p.store.Remember(a, other); err != nil {
-		p.log.Warn("recent call not remembered", "err", err)
-	}
+	p.later("recent call", func() {
+		if err := p.store.Remember(a, other); err != nil {
+			p.log.Warn("recent call not remembered", "err", err)
+		}
+	})
 }

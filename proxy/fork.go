@@ -44,11 +44,11 @@ type branch struct {
 	cli     *txn.Client
 	timerC  *txn.Timer
 	media   media // the session that anchors this branch, if any
-	legTo   dialogEnd
 	rang    bool // a provisional arrived
 	final   int  // 0 while pending
 	best    *sip.Response
 	success bool
+	hungUp  bool // a BYE of ours went to the device
 }
 
 // A treatment decides how a message looks on the other side: plain
@@ -223,28 +223,34 @@ func (b *branch) provisional(res *sip.Response) {
 // INVITE come here again and are built anew, so that no state is needed.
 func (b *branch) answeredBy(res *sip.Response) {
 	f := b.fork
-	if b.final >= 300 || (b.success && f.srv.Req.Method != sip.INVITE) {
+	switch {
+	case b.final >= 300, f.finished && !f.answered:
+		b.tooLate(res)
 		return
-	}
-	again := b.success
-	b.success = true
-	b.close(res.StatusCode)
-	if !again && f.won != nil && !f.won(b, res) {
-		f.p.hangUpBranch(b, res)
+	case b.success && f.srv.Req.Method != sip.INVITE:
+		return
+	case !b.success && f.won != nil && !f.won(b, res):
+		b.tooLate(res)
 		return
 	}
 	out, err := f.treat.response(b, res)
 	if err != nil {
 		f.p.log.Warn("answer not relayed", "call", f.p.ref(f.srv.Req), "err", err)
-		b.success = false
-		f.p.hangUpBranch(b, res)
-		b.end(codeOf(err), nil)
+		b.tooLate(res)
 		return
 	}
-	f.answered, f.finished = true, true
+	b.success, f.answered, f.finished = true, true, true
+	b.close(res.StatusCode)
 	f.reply(out)
 	f.cancelOthers(b)
 	f.settle()
+}
+
+// tooLate ends the dialog of a 2xx that cannot cross: the device hears a BYE,
+// and the branch counts as refused.
+func (b *branch) tooLate(res *sip.Response) {
+	b.fork.p.hangUpBranch(b, res)
+	b.end(sip.StatusInternalServerError, nil)
 }
 
 // refused takes a 3xx-6xx (RFC 3261 §16.7 steps 3 to 6).
@@ -263,14 +269,10 @@ func (b *branch) refused(res *sip.Response) {
 	b.end(res.StatusCode, res)
 }
 
-// end gives the branch its final; res is nil when the final is our own.
+// end gives the branch a final that is no success, once; res is nil when the
+// final is our own.
 func (b *branch) end(code int, res *sip.Response) {
-	if b.final != 0 && !(b.success && code < 300) {
-		if b.final < 300 && code >= 300 && !b.success {
-			b.final = code
-			b.fork.treat.release(b)
-			b.fork.settle()
-		}
+	if b.final != 0 {
 		return
 	}
 	b.close(code)

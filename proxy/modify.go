@@ -51,6 +51,7 @@ func (p *Proxy) follow(s *txn.Server, w way) error {
 func (p *Proxy) watch(f *fork, key callKey, session rtpengine.ID, from leg) {
 	req := f.srv.Req
 	p.calls.change(key, func(r *record) {
+		r.touched = time.Now()
 		for tag, e := range r.ends {
 			if other := &e[from.other()]; other.cseq < req.CSeq().SeqNo {
 				other.cseq = req.CSeq().SeqNo

@@ -25,20 +25,18 @@ func (p *Proxy) silenced(c *call) {
 	if _, ok := p.store.User(c.callee); !ok {
 		return // nobody to tell
 	}
-	blocked := c.judgement.reason == blockedByRecipient
-	set := p.store.Settings(c.callee)
-	err := p.store.AddSilenced(store.Silenced{
+	quiet := c.judgement.reason == blockedByRecipient || p.store.Settings(c.callee).SilentNotices
+	entry := store.Silenced{
 		Recipient: c.callee, Caller: c.who.callerText(), At: time.Now(),
-		Media: mediaOf(c.srv.Req.Body()), Reason: c.judgement.reason.String(),
-		Notified: blocked || set.SilentNotices,
+		Media: mediaOf(sdpOf(c.srv.Req)), Reason: c.judgement.reason.String(), Notified: quiet,
+	}
+	p.later("silenced call", func() {
+		if err := p.store.AddSilenced(entry); err != nil {
+			p.log.Warn("silenced call not kept", "callee", entry.Recipient, "err", err)
+		} else if !quiet {
+			p.notices.schedule(p, entry.Recipient)
+		}
 	})
-	if err != nil {
-		p.log.Warn("silenced call not kept", "callee", c.callee, "err", err)
-		return
-	}
-	if !blocked && !set.SilentNotices {
-		p.notices.schedule(p, c.callee)
-	}
 }
 
 // callerText is how a notice names a caller: the address of record, and never
@@ -87,15 +85,17 @@ func (t *noticeTable) schedule(p *Proxy, to aor.AOR) {
 		t.mu.Lock()
 		delete(t.pending, to)
 		t.mu.Unlock()
-		p.notify(to)
+		p.later("notice", func() { p.notify(to) })
 	})
 }
 
 // registered tells a recipient who was offline.
 func (t *noticeTable) registered(p *Proxy, to aor.AOR) {
-	if calls, err := p.store.PendingNotices(to); err == nil && len(calls) > 0 {
-		t.schedule(p, to)
-	}
+	p.later("notice", func() {
+		if calls, err := p.store.PendingNotices(to); err == nil && len(calls) > 0 {
+			t.schedule(p, to)
+		}
+	})
 }
 
 func (t *noticeTable) close() {
@@ -120,10 +120,15 @@ func (p *Proxy) notify(to aor.AOR) {
 	for _, c := range calls {
 		ids = append(ids, c.ID)
 	}
-	for _, t := range p.devices(to) {
-		if fl := p.flowOf(t.flow, t.binding); fl != nil {
-			p.sendNotice(fl, t, text, ids)
+	err = p.txn.Do(to.String(), func() {
+		for _, t := range p.devices(to) {
+			if fl := p.flowOf(t.flow, t.binding); fl != nil {
+				p.sendNotice(fl, t, text, ids)
+			}
 		}
+	})
+	if err != nil {
+		p.log.Info("notice not sent; it stays pending", "err", err)
 	}
 }
 
@@ -162,9 +167,11 @@ func (n *noticeSink) Response(_ *txn.Client, res *sip.Response) {
 	if res.StatusCode < 200 || res.StatusCode >= 300 {
 		return
 	}
-	if err := n.p.store.MarkNotified(n.ids); err != nil {
-		n.p.log.Warn("notice not marked as told; it will be told again", "err", err)
-	}
+	n.p.later("notice", func() {
+		if err := n.p.store.MarkNotified(n.ids); err != nil {
+			n.p.log.Warn("notice not marked as told; it will be told again", "err", err)
+		}
+	})
 }
 
 // Failed implements txn.Sink: the calls stay pending until the next REGISTER.

@@ -61,6 +61,7 @@ type Proxy struct {
 	calls    *callTable
 	facades  *facadeTable
 	notices  *noticeTable
+	ledger   *ledger
 	log      *slog.Logger
 
 	bound    []Bound
@@ -100,6 +101,7 @@ func New(o Options) (*Proxy, error) {
 	if p.resolver == nil {
 		p.resolver = resolve.New()
 	}
+	p.ledger = newLedger()
 	p.txn = txn.New(txn.Config{
 		Handler: p, Shard: p.shard, Log: o.Log,
 		MaxTransactions: o.Config.Limits.Transactions,
@@ -149,6 +151,7 @@ func (p *Proxy) Close() {
 	p.notices.close()
 	p.mux.Close()
 	p.txn.Close()
+	p.ledger.close()
 }
 
 // Message implements flow.Handler.
@@ -225,7 +228,9 @@ func (p *Proxy) housekeep() {
 			return
 		case now := <-tick.C:
 			p.loc.Expire(now)
-			p.calls.forget(now)
+			for _, session := range p.calls.forget(now) {
+				p.endMedia(session)
+			}
 			p.saveBindings()
 		}
 	}

@@ -129,7 +129,7 @@ func (p *Proxy) change(s *txn.Server, a aor.AOR, value string, at time.Time) (lo
 	b := location.Binding{
 		AOR: a, Contact: u.String(), Instance: strings.Trim(instance, `"<>`), Q: qOf(params),
 		CallID: s.Req.CallID().Value(), CSeq: s.Req.CSeq().SeqNo, Expires: at.Add(expires),
-		Flow: location.Flow(s.Flow.Ref()), RegID: regID(params),
+		Flow: location.Flow(s.Flow.Ref()), RegID: regID(params), NAT: natted(s),
 	}
 	for _, v := range wire.All(s.Req, "Path") {
 		b.Path = append(b.Path, splitList(v)...) // RFC 3327 §5.3
