@@ -1,0 +1,57 @@
+package phone
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestEveryFormOfAnAddressIsFound(t *testing.T) {
+	const marker = "192.168.77.23"
+	raw := netip.MustParseAddr(marker).AsSlice()
+	b64 := base64.StdEncoding.EncodeToString
+	for form, text := range map[string]string{
+		"text":             "Via: SIP/2.0/UDP 192.168.77.23:5060",
+		"percent, all":     "x=%31%39%32%2E%31%36%38%2E%37%37%2E%32%33",
+		"octets":           "\x00" + string(raw) + "\x01",
+		"reversed octets":  string([]byte{23, 77, 168, 192}),
+		"octets, hex":      "a=candidate:HC0A84D17 1 udp",
+		"text, reversed":   "23.77.168.192.in-addr.arpa",
+		"decimal":          "id=3232255255",
+		"STUN, xor-mapped": string([]byte{192 ^ 0x21, 168 ^ 0x12, 77 ^ 0xa4, 23 ^ 0x42}),
+		"dashes":           "ip-192-168-77-23.local",
+		"hex":              hex.EncodeToString([]byte(marker)),
+	} {
+		if !foundAs(Find([]byte("junk "+text+" junk"), marker), form) {
+			t.Errorf("%s: not found in %q", form, text)
+		}
+	}
+	for shift, before := range []string{"abc", "a", "ab"} {
+		for _, inner := range []string{marker, string(raw)} {
+			text := b64([]byte(before + inner + "zz"))
+			if len(Find([]byte(text), marker)) == 0 && len(inner) > 5 {
+				t.Errorf("base64 at alignment %d: not found in %q", shift, text)
+			}
+		}
+	}
+}
+
+func foundAs(leaks []Leak, form string) bool {
+	return slices.ContainsFunc(leaks, func(l Leak) bool { return l.Form == form })
+}
+
+func TestNoMarkerNoLeak(t *testing.T) {
+	text := strings.Repeat("INVITE sip:bob@example.com SIP/2.0\r\nVia: 192.0.2.1\r\n", 20)
+	if l := Find([]byte(text), "192.168.77.23", "alices-laptop", "2001:db8::77"); len(l) > 0 {
+		t.Errorf("found %v", l)
+	}
+}
+
+func TestMarkerInOtherCase(t *testing.T) {
+	if len(Find([]byte("urn:uuid:DEAD-BEEF"), "dead-beef")) == 0 {
+		t.Error("a marker in capitals is not found")
+	}
+}

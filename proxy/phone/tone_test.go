@@ -1,0 +1,45 @@
+package phone
+
+import "testing"
+
+func TestMuLawKeepsTheSample(t *testing.T) {
+	for v := -32000; v <= 32000; v += 7 {
+		got := int(expand(compress(int16(v))))
+		if d := got - v; d > 1100 || d < -1100 || (v > 1000 && got <= 0) {
+			t.Fatalf("%d became %d", v, got)
+		}
+	}
+	if got := expand(compress(0)); got != 0 {
+		t.Errorf("silence became %d", got)
+	}
+}
+
+func TestToneIsRecognised(t *testing.T) {
+	samples := make([]int16, toneSamples)
+	sine(samples, 440, 12345)
+	for i, v := range samples {
+		samples[i] = expand(compress(v))
+	}
+	for hz, want := range map[float64]bool{440: true, 480: false, 880: false, 1000: false} {
+		if got := toneIn(samples, hz) > toneShare; got != want {
+			t.Errorf("%v Hz in a tone of 440 Hz: %v (share %.2f)", hz, got, toneIn(samples, hz))
+		}
+	}
+	if toneIn(make([]int16, toneSamples), 440) != 0 || toneIn(nil, 440) != 0 {
+		t.Error("silence holds a tone")
+	}
+}
+
+func TestTwoTonesAreBothThere(t *testing.T) {
+	a, b := make([]int16, toneSamples), make([]int16, toneSamples)
+	sine(a, 500, 0)
+	sine(b, 900, 0)
+	for i := range a {
+		a[i] = a[i]/2 + b[i]/2
+	}
+	for _, hz := range []float64{500, 900} {
+		if s := toneIn(a, hz); s < 0.4 || s > 0.6 {
+			t.Errorf("%v Hz: share %.2f, want a half", hz, s)
+		}
+	}
+}
