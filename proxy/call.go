@@ -32,7 +32,7 @@ type record struct {
 	caller   aor.AOR
 	callee   aor.AOR
 	sessions []rtpengine.ID
-	touched  time.Time // the last request that kept the dialog's boxes fresh
+	touched  time.Time               // the last request that kept the dialog's boxes fresh
 	ends     map[string][2]dialogEnd // by the answering device's tag: caller's, callee's end
 }
 

@@ -44,8 +44,8 @@ type branch struct {
 	cli     *txn.Client
 	timerC  *txn.Timer
 	media   media // the session that anchors this branch, if any
-	rang    bool // a provisional arrived
-	final   int  // 0 while pending
+	rang    bool  // a provisional arrived
+	final   int   // 0 while pending
 	best    *sip.Response
 	success bool
 	hungUp  bool // a BYE of ours went to the device

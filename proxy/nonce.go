@@ -143,7 +143,7 @@ func (w *window) take(count uint32) bool {
 	case count == 0:
 		return false
 	case count > w.top:
-		w.seen = w.seen<<(min(count-w.top, 64)) | 1
+		w.seen = w.seen<<min(count-w.top, 64) | 1
 		w.top = count
 		return true
 	}

@@ -124,8 +124,10 @@ func furnish(s *store.Store) (*demo, error) {
 		who         aor.AOR
 		name, value string
 	}{
-		{d.alice, "protect_ip", "always"}, {d.bob, "silence_strangers", "on"},
-		{d.carol, "protect_ip", "never"}, {d.bob, "protect_ip", "strangers"},
+		{d.alice, "protect_ip", "always"},
+		{d.bob, "silence_strangers", "on"},
+		{d.carol, "protect_ip", "never"},
+		{d.bob, "protect_ip", "strangers"},
 	} {
 		if err := s.SetSetting(set.who, set.name, set.value); err != nil {
 			return nil, err
@@ -153,8 +155,10 @@ func (d *demo) issue(s *store.Store) error {
 		as, who aor.AOR
 		at      time.Time
 	}{
-		{&d.carols, d.bob, d.carol, now}, {&d.revoked, d.bob, d.carol, now},
-		{&d.forOther, d.alice, d.carol, now}, {&d.expired, d.bob, d.carol, now.Add(-60 * 24 * time.Hour)},
+		{&d.carols, d.bob, d.carol, now},
+		{&d.revoked, d.bob, d.carol, now},
+		{&d.forOther, d.alice, d.carol, now},
+		{&d.expired, d.bob, d.carol, now.Add(-60 * 24 * time.Hour)},
 	} {
 		g := tokens.Grant{Recipient: want.as, Caller: want.who, Expires: want.at.Add(tokens.Life)}
 		if *want.to, err = tokens.Issue(key, g, want.at); err != nil {

@@ -32,16 +32,21 @@ func DefaultLimits() Limits {
 func (l Limits) filled() Limits {
 	d := DefaultLimits()
 	for _, n := range []struct{ have, def *int }{
-		{&l.Connections, &d.Connections}, {&l.PerAddress, &d.PerAddress},
-		{&l.Queue, &d.Queue}, {&l.SocketBuffer, &d.SocketBuffer},
+		{&l.Connections, &d.Connections},
+		{&l.PerAddress, &d.PerAddress},
+		{&l.Queue, &d.Queue},
+		{&l.SocketBuffer, &d.SocketBuffer},
 	} {
 		if *n.have == 0 {
 			*n.have = *n.def
 		}
 	}
 	for _, t := range []struct{ have, def *time.Duration }{
-		{&l.Handshake, &d.Handshake}, {&l.FirstMessage, &d.FirstMessage}, {&l.Idle, &d.Idle},
-		{&l.Write, &d.Write}, {&l.Dial, &d.Dial},
+		{&l.Handshake, &d.Handshake},
+		{&l.FirstMessage, &d.FirstMessage},
+		{&l.Idle, &d.Idle},
+		{&l.Write, &d.Write},
+		{&l.Dial, &d.Dial},
 	} {
 		if *t.have == 0 {
 			*t.have = *t.def

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	frame      = 20 * time.Millisecond
-	pcmu       = 0
-	eventType  = 101 // our payload type of telephone-event
-	firstPort  = 16384
-	portTries  = 200
+	frame     = 20 * time.Millisecond
+	pcmu      = 0
+	eventType = 101 // our payload type of telephone-event
+	firstPort = 16384
+	portTries = 200
 )
 
 // Media is the audio of one call: two sockets, a sender of frames and a
