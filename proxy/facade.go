@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,11 +38,6 @@ const (
 	reliableTimeout = 64 * 500 * time.Millisecond // RFC 3262 §3: 64*T1
 )
 
-// between is a uniformly random time from lo to hi.
-func between(lo, hi time.Duration) time.Duration {
-	return lo + rand.N(hi-lo)
-}
-
 // newFacade starts the clock of a facade for s.
 func (p *Proxy) newFacade(s *txn.Server, tag string, ended func(int)) *facade {
 	f := &facade{p: p, srv: s, tag: tag, ended: ended}
@@ -77,7 +71,7 @@ func (f *facade) ring() {
 	}
 	res := f.response(sip.StatusRinging)
 	if lists(f.srv.Req, "Require", "100rel") {
-		f.rseq = 1 + rand.Uint32N(1<<31-1) // RFC 3262 §3
+		f.rseq = 1 + uint32(random()>>34) // RFC 3262 §3
 		res.AppendHeader(sip.NewHeader("Require", "100rel"))
 		res.AppendHeader(sip.NewHeader("RSeq", strconv.FormatUint(uint64(f.rseq), 10)))
 		f.repeat(res, txnT1, 0)
@@ -190,8 +184,8 @@ func (f *facade) response(code int) *sip.Response {
 func (f *facade) box() box {
 	return box{
 		kind: boxFacade, mark: markOf(f.srv.CallID()), expires: time.Now().Add(boxLife),
-		salt: rand.Uint32(), session: rand.Uint64(), binding: rand.Uint64(),
-		target: strings.Repeat("x", 24+rand.IntN(24)),
+		salt: uint32(random()), session: random(), binding: random(),
+		target: strings.Repeat("x", 24+int(random()%24)),
 	}
 }
 
@@ -249,8 +243,8 @@ func (t *facadeTable) get(tag string) *facade {
 	return t.byTag[tag]
 }
 
-// size is the number of facades at work.
-func (t *facadeTable) size() int {
+// len is the number of facades at work.
+func (t *facadeTable) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.byTag)

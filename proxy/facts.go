@@ -86,7 +86,7 @@ type judgement struct {
 // judge gathers the facts about a caller and a local recipient and screens
 // them. The token is verified only where it can matter and at most once per
 // transaction (token-spec.md, validation).
-func (p *Proxy) judge(who identity, callee aor.AOR, toks []string) (judgement, error) {
+func (p *Proxy) judge(who identity, callee aor.AOR, toks []string) judgement {
 	_, exists := p.store.User(callee)
 	set := p.store.Settings(callee)
 	f := facts{
@@ -98,14 +98,10 @@ func (p *Proxy) judge(who identity, callee aor.AOR, toks []string) (judgement, e
 		window:       exists && time.Now().Before(set.WindowUntil),
 	}
 	if exists && !f.blocked && len(toks) > 0 {
-		ok, err := p.tokenHolds(who, callee, toks)
-		if err != nil {
-			return judgement{}, err
-		}
-		f.token = ok
+		f.token = p.tokenHolds(who, callee, toks)
 	}
 	v, r := screen(f)
-	return judgement{verdict: v, reason: r, stranger: v == silence || !f.known()}, nil
+	return judgement{verdict: v, reason: r, stranger: v == silence || !f.known()}
 }
 
 // organisation says that the operator vouches for the caller: its domain is a
@@ -123,7 +119,7 @@ func (p *Proxy) organisation(who identity) bool {
 }
 
 // tokenHolds says that one of the tokens lets this caller ring this recipient.
-func (p *Proxy) tokenHolds(who identity, callee aor.AOR, toks []string) (bool, error) {
+func (p *Proxy) tokenHolds(who identity, callee aor.AOR, toks []string) bool {
 	keys := p.store.Keys(callee)
 	for _, text := range toks {
 		t, err := tokens.Parse(text)
@@ -135,27 +131,27 @@ func (p *Proxy) tokenHolds(who identity, callee aor.AOR, toks []string) (bool, e
 			continue
 		}
 		if t.Bind() != tokens.FirstUse {
-			return true, nil
+			return true
 		}
-		if ok, err := p.firstUse(t, who, callee); ok || err != nil {
-			return ok, err
+		if p.firstUse(t, who, callee) {
+			return true
 		}
 	}
-	return false, nil
+	return false
 }
 
 // firstUse binds a first-use token to the caller who shows it first. A store
 // that cannot write leaves the token unbound, so it must not open the door.
-func (p *Proxy) firstUse(t tokens.Token, who identity, callee aor.AOR) (bool, error) {
+func (p *Proxy) firstUse(t tokens.Token, who identity, callee aor.AOR) bool {
 	if who.aor.IsZero() {
-		return false, nil // there is nobody to bind it to
+		return false // there is nobody to bind it to
 	}
 	ok, err := p.store.BindFirstUse(callee, t.Salt(), tokens.FirstUseHash(t.Salt(), who.aor), t.Expires())
 	if err != nil {
 		p.log.Warn("first-use token not bound", "callee", callee, "err", err)
-		return false, nil
+		return false
 	}
-	return ok, nil
+	return ok
 }
 
 // knows says that other is known to a: same organisation, or they talked lately.

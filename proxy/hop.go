@@ -82,7 +82,7 @@ func literal(ip netip.Addr, port int, transport string) destination {
 	}
 	return destination{
 		transport: transport, name: ip.String(),
-		addr: netip.AddrPortFrom(ip.Unmap(), uint16(port)), //nolint:gosec // the wire gate bounds ports
+		addr: netip.AddrPortFrom(ip.Unmap(), uint16(port)),
 	}
 }
 

@@ -23,10 +23,7 @@ func (p *Proxy) invite(s *txn.Server) error {
 	if !local || p.beyond(callee, who) {
 		return p.inviteOut(s, who, in)
 	}
-	v, err := p.judge(who, callee, in.tokens)
-	if err != nil {
-		return err
-	}
+	v := p.judge(who, callee, in.tokens)
 	c := p.newCall(s, who, callee, in.uri)
 	c.judged(v)
 	if v.stranger && p.uniform() {
@@ -103,7 +100,6 @@ type call struct {
 	key       callKey
 	protected bool
 	shownTag  string // To tag that a facade has shown; "" without
-	known     bool   // caller and callee know each other: what decides Strangers
 	judgement judgement
 }
 
@@ -180,7 +176,7 @@ func (c *call) redirect(to sip.Uri) []target {
 	if !ok {
 		return nil
 	}
-	if v, err := c.p.judge(c.who, other, nil); err != nil || v.verdict != ring {
+	if v := c.p.judge(c.who, other, nil); v.verdict != ring {
 		return nil
 	}
 	return c.p.devices(other)

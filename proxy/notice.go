@@ -68,6 +68,13 @@ func newNoticeTable() *noticeTable {
 	return &noticeTable{pending: map[aor.AOR]*txn.Timer{}}
 }
 
+// len is the number of recipients with a notice under way.
+func (t *noticeTable) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.pending)
+}
+
 // maxPending bounds the recipients with a notice under way (ours; the calls
 // themselves are kept in the store and told at the next chance).
 const maxPending = 10000

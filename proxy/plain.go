@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -154,7 +153,7 @@ func (p *Proxy) behindNAT(b *branch) bool {
 func (t *plain) recordRoute(b *branch, out *sip.Request) error {
 	x := box{
 		kind: boxRoute, mark: markOf(out.CallID().Value()), session: uint64(b.media.session),
-		expires: time.Now().Add(boxLife), salt: rand.Uint32(),
+		expires: time.Now().Add(boxLife), salt: uint32(random()),
 	}
 	caller, callee := x, x
 	caller.leg, caller.flow, caller.binding = calleeLeg, direct(t.srv), t.p.bindingOf(t.srv.Flow)

@@ -191,7 +191,7 @@ func regID(params sip.HeaderParams) int {
 	if err != nil {
 		return 0
 	}
-	return int(n) //nolint:gosec // bounded to 31 bits above
+	return int(n)
 }
 
 // sipURI says that a contact can be reached by SIP.

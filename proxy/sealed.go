@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -112,7 +111,7 @@ func (t *sealed) late() bool { return t.box != nil && t.box.late }
 func (t *sealed) newBox(b *branch) box {
 	x := box{
 		kind: boxContact, mark: markOf(t.key().callID), session: uint64(b.media.session),
-		expires: time.Now().Add(boxLife), salt: rand.Uint32(), shownTag: t.shownTag,
+		expires: time.Now().Add(boxLife), salt: uint32(random()), shownTag: t.shownTag,
 	}
 	if t.box != nil {
 		x.ownTag, x.shownTag = t.box.ownTag, t.box.shownTag

@@ -30,7 +30,8 @@ func (d *desk) verbs() map[string]func([]string) ([]string, error) {
 		"setting show": d.settingShow, "setting set": d.settingSet,
 		"block add": d.blockAdd, "block list": d.blockList, "block delete": d.blockDelete,
 		"key add": d.keyAdd, "key list": d.keyList, "key delete": d.keyDelete,
-		"revoke": d.revoke, "silenced list": d.silencedList, "calls": d.calls, "explain": d.explain,
+		"revoke": d.revoke, "silenced list": d.silencedList, "calls": d.calls,
+		"status": d.status, "explain": d.explain,
 	}
 }
 

@@ -21,6 +21,7 @@ type cli struct {
 	Revoke   revokeCmd   `cmd:"" help:"Take back one privacy token of a user."`
 	Silenced silencedCmd `cmd:"" help:"A user's silenced calls."`
 	Calls    callsCmd    `cmd:"" help:"The calls of the running server."`
+	Status   statusCmd   `cmd:"" help:"What the running server holds: calls, sessions, connections."`
 	Explain  explainCmd  `cmd:"" help:"Why a call rang, was silenced or was protected."`
 }
 

@@ -223,6 +223,13 @@ func (m *Mux) forget(c *conn) {
 	m.cfg.Handler.Closed(c.flow)
 }
 
+// Connections is the number of open stream connections.
+func (m *Mux) Connections() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.conns)
+}
+
 // Close closes all listeners and connections and waits for their goroutines.
 func (m *Mux) Close() {
 	m.mu.Lock()

@@ -109,6 +109,9 @@ func New(c Config) *Layer {
 	return l
 }
 
+// Open is the number of transactions that have not ended, of both kinds.
+func (l *Layer) Open() int { return int(l.open.Load()) }
+
 // withDefaults fills in what is zero.
 func withDefaults(c Config) Config {
 	if c.Shard == nil {
