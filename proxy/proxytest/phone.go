@@ -1,0 +1,173 @@
+package proxytest
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"sotto/proxy/phone"
+)
+
+// Phone is a phone that does as the script says. What goes wrong ends the test.
+type Phone struct {
+	*phone.Phone
+	User string
+
+	s       *Stage
+	markers []string
+}
+
+// Phone opens a phone of a user, at an address of its own. Every place where
+// a phone can tell something about itself has a marker in it; see Knows.
+func (s *Stage) Phone(name string, change ...func(*phone.Config)) *Phone {
+	s.t.Helper()
+	ip := netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + len(s.phones))})
+	mark := fmt.Sprintf("marked%d-", len(s.phones))
+	c := phone.Config{
+		User: name, Domain: Domain, Password: Password, Network: s.Net, Server: Server,
+		Local: netip.AddrPortFrom(ip, 5060), CallIDHost: ip.String(), TagPrefix: mark + "tag-",
+		Headers: []phone.Field{
+			{Name: "User-Agent", Value: mark + "agent/1.0"}, {Name: "Organization", Value: mark + "org"},
+			{Name: "Call-Info", Value: "<http://" + mark + "web.example/>;purpose=info"},
+			{Name: "Warning", Value: `399 ` + ip.String() + ` "` + mark + `warning"`},
+			{Name: "X-Address", Value: ip.String()},
+		},
+		SDP: phone.SDP{
+			Owner: mark + "owner", Session: []string{"i=" + mark + "info", "a=tool:" + mark + "tool"},
+			Media: []string{"a=x-where:" + ip.String(), "a=candidate:1 1 UDP 2130706431 " + ip.String() + " 9 typ host"},
+		},
+		SDES:    []phone.SDESItem{{Type: 2, Text: mark + "name"}, {Type: 6, Text: mark + "tool"}},
+		Goodbye: mark + "bye",
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	s.Net.name(ip, fmt.Sprintf("%s(%s)", name, ip))
+	raw, err := phone.New(c)
+	s.must(err)
+	p := &Phone{Phone: raw, User: name, s: s, markers: []string{ip.String(), mark}}
+	s.phones = append(s.phones, p)
+	return p
+}
+
+// URI is how others dial the user.
+func URI(name string) string {
+	if strings.Contains(name, ":") {
+		return name
+	}
+	if strings.Contains(name, "@") {
+		return "sip:" + name
+	}
+	return "sip:" + name + "@" + Domain
+}
+
+// context bounds a wait.
+func (p *Phone) context() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(p.s.t.Context(), patience)
+}
+
+// do runs a step of the script; an error ends the test.
+func (p *Phone) do(step func(context.Context) error) {
+	p.s.t.Helper()
+	ctx, cancel := p.context()
+	defer cancel()
+	if err := step(ctx); err != nil {
+		p.s.t.Fatalf("%s: %v", p.User, err)
+	}
+}
+
+// Registers registers the phone and returns the user's contacts.
+func (p *Phone) Registers(opts ...phone.Option) (contacts []string) {
+	p.s.t.Helper()
+	p.do(func(ctx context.Context) (err error) {
+		contacts, err = p.Register(ctx, opts...)
+		return err
+	})
+	return contacts
+}
+
+// Unregisters removes the phone's contact.
+func (p *Phone) Unregisters() {
+	p.s.t.Helper()
+	p.do(func(ctx context.Context) error { return p.Unregister(ctx) })
+}
+
+// Knows searches all that the phone received for the other phone's markers:
+// its address in any form, and what it wrote into any header or body.
+func (p *Phone) Knows(other *Phone) []phone.Leak { return p.Leaks(other.markers...) }
+
+// KnowsNothingOf fails the test if the phone received a marker of the other.
+func (p *Phone) KnowsNothingOf(other *Phone) {
+	p.s.t.Helper()
+	for _, l := range p.Knows(other) {
+		p.s.t.Errorf("%s received of %s: %v", p.User, other.User, l)
+	}
+}
+
+// Heard are the first lines of what SIP the phone received, in order.
+func (p *Phone) Heard() []string {
+	var lines []string
+	for _, k := range p.Received(phone.SIP) {
+		line, _, _ := strings.Cut(string(k.Data), "\r\n")
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// HearsNothing fails the test if the phone has received any byte since Forget
+// or its beginning.
+func (p *Phone) HearsNothing() {
+	p.s.t.Helper()
+	if got := p.Received(); len(got) > 0 {
+		p.s.t.Errorf("%s received %d packets, the first:\n%s", p.User, len(got), got[0].Data)
+	}
+}
+
+// Gets waits for a request outside of calls.
+func (p *Phone) Gets(method string) (req *sip.Request) {
+	p.s.t.Helper()
+	p.do(func(ctx context.Context) (err error) {
+		req, err = p.Next(ctx, method)
+		return err
+	})
+	return req
+}
+
+// Asks sends a request outside of calls and returns the code of its final.
+func (p *Phone) Asks(method, to string, opts ...phone.Option) (code int) {
+	p.s.t.Helper()
+	p.do(func(ctx context.Context) error {
+		_, err := p.Request(ctx, method, URI(to), opts...)
+		code = phone.Status(err)
+		if code == 0 {
+			return err
+		}
+		return nil
+	})
+	return code
+}
+
+// times are the moments at which a response with that code came, since from.
+func (p *Phone) times(code int, from time.Time) []time.Duration {
+	var all []time.Duration
+	prefix := fmt.Sprintf("SIP/2.0 %d ", code)
+	for _, k := range p.Received(phone.SIP) {
+		if strings.HasPrefix(string(k.Data), prefix) && !k.At.Before(from) {
+			all = append(all, k.At.Sub(from))
+		}
+	}
+	return all
+}
+
+// HeardAt are the moments since from at which a response with that code came.
+func (p *Phone) HeardAt(code int, from time.Time) []time.Duration { return p.times(code, from) }
+
+// Heeds says that the phone heard a line that begins so.
+func (p *Phone) Heeds(prefix string) bool {
+	return slices.ContainsFunc(p.Heard(), func(l string) bool { return strings.HasPrefix(l, prefix) })
+}

@@ -1,0 +1,230 @@
+// Package proxytest is a whole Sotto for tests: proxy, registrar, media
+// engine and store on a network in memory and a fake clock, with four users
+// and scripted phones. A test reads like a call:
+//
+//	proxytest.Run(t, func(s *proxytest.Stage) {
+//		s.Alice.Registers()
+//		s.Bob.Registers()
+//		out := s.Alice.Invites("bob")
+//		in := s.Bob.IsCalled()
+//		in.Rings()
+//		in.Answers()
+//		out.IsAnswered()
+//		proxytest.Talk(out, in)
+//		out.HangsUp()
+//		in.IsHungUp()
+//	})
+//
+// Whatever does not happen as told ends the test with the messages that went
+// over the wire. After the script the stage waits until the server holds
+// nothing any more: no transaction, call, facade, notice, media session or
+// port; what does not end is reported, and so is a goroutine that is left.
+package proxytest
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sotto/configs"
+	"sotto/internal/aor"
+	"sotto/location"
+	"sotto/proxy"
+	"sotto/rtpengine"
+	"sotto/store"
+)
+
+// Domain is the domain of the stage's users, and Password all their passwords.
+const (
+	Domain   = "sotto.example"
+	Password = "open sesame"
+)
+
+// patience is how long a phone waits for what the script says (of fake time):
+// longer than any timer of RFC 3261, timer C included.
+const patience = 5 * time.Minute
+
+// began is when every script begins.
+var began = time.Date(2027, 1, 4, 9, 0, 0, 0, time.UTC)
+
+// Stage is a server, its network and its users' phones.
+type Stage struct {
+	Alice, Bob, Carol, Mallory *Phone
+
+	Net    *Net
+	Store  *store.Store
+	Proxy  *proxy.Proxy
+	Engine *rtpengine.Engine
+
+	t      *testing.T
+	cfg    configs.Config
+	path   string // of the store
+	log    *slog.Logger
+	loc    *location.Table
+	phones []*Phone
+}
+
+// An Option changes the server's configuration.
+type Option func(*configs.Config)
+
+// Colleagues makes all users known to each other.
+func Colleagues(c *configs.Config) { c.KnownDomains = []string{Domain} }
+
+// Run runs a script on a stage of its own, on a fake clock.
+func Run(t *testing.T, script func(*Stage), opts ...Option) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { script(New(t, opts...)) })
+}
+
+// New sets up a stage. It must be called inside a bubble of testing/synctest;
+// at the end of the test the stage checks that nothing is left, and closes.
+func New(t *testing.T, opts ...Option) *Stage {
+	t.Helper()
+	time.Sleep(time.Until(began)) // a bubble begins in 2000, before Sotto's own epoch
+	s := &Stage{t: t, cfg: config(), path: filepath.Join(t.TempDir(), "sotto.db"), Net: newNet()}
+	for _, o := range opts {
+		o(&s.cfg)
+	}
+	s.log = slog.New(slog.NewTextHandler(s.Net.trace, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("what happened:\n%s", s.Net.trace)
+		}
+	})
+	s.open()
+	t.Cleanup(s.close)
+	for _, who := range []struct {
+		name string
+		to   **Phone
+	}{{"alice", &s.Alice}, {"bob", &s.Bob}, {"carol", &s.Carol}, {"mallory", &s.Mallory}} {
+		s.must(s.Store.AddUser(user(who.name), Password))
+		*who.to = s.Phone(who.name)
+	}
+	t.Cleanup(s.nothingLeft)
+	return s
+}
+
+// config is the operator's configuration of a stage.
+func config() configs.Config {
+	c := configs.Default()
+	c.Domains = []string{Domain}
+	c.Listen = []configs.Listen{{Transport: "udp", Addr: Server}}
+	c.Media.Ports = configs.Ports{Min: 20000, Max: 20199}
+	return c
+}
+
+// open starts the server on what the store has.
+func (s *Stage) open() {
+	s.t.Helper()
+	var err error
+	s.Store, err = store.Open(context.Background(), s.path, s.log)
+	s.must(err)
+	s.loc = location.New(location.Limits{PerAOR: s.cfg.Register.PerUser})
+	snapshot, err := s.Store.Snapshot("bindings")
+	s.must(err)
+	s.must(s.loc.Restore(snapshot, time.Now()))
+	s.Engine, err = rtpengine.New(s.engineConfig())
+	s.must(err)
+	s.Proxy, err = proxy.New(proxy.Options{
+		Config: s.cfg, Store: s.Store, Location: s.loc, Engine: s.Engine, Network: s.Net, Log: s.log,
+	})
+	s.must(err)
+	_, err = s.Proxy.Start()
+	s.must(err)
+}
+
+func (s *Stage) engineConfig() rtpengine.Config {
+	m := s.cfg.Media
+	host := Server.Addr()
+	return rtpengine.Config{
+		Addresses: []rtpengine.Address{{Local: host, Advertised: host}},
+		PortMin:   m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest, MaxSessions: m.MaxSessions,
+		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Log: s.log,
+		Listen: func(a netip.AddrPort) (rtpengine.Wire, error) { return s.Net.ListenPacket(a) },
+		Timeout: func(id rtpengine.ID, why rtpengine.Reason) {
+			s.Proxy.MediaDead(id, why)
+		},
+	}
+}
+
+// close ends the server, in the reverse order of its start.
+func (s *Stage) close() {
+	s.t.Helper()
+	s.Proxy.Close()
+	s.Engine.Close()
+	s.must(s.Store.Close())
+}
+
+// Restart ends the server as a SIGKILL would, but for the store, which is
+// closed properly, and starts it again. Running calls know nothing of it.
+func (s *Stage) Restart() {
+	s.t.Helper()
+	s.close()
+	s.open()
+}
+
+// nothingLeft waits until the server holds nothing, says what it holds if it
+// does not let go, and closes the phones.
+func (s *Stage) nothingLeft() {
+	s.t.Helper()
+	for range patience / time.Second {
+		if s.t.Failed() || idle(s.Proxy.Totals()) {
+			break
+		}
+		time.Sleep(time.Second)
+	}
+	if now := s.Proxy.Totals(); !s.t.Failed() && !idle(now) {
+		s.t.Errorf("%v after the script the server still holds %+v", patience, now)
+	}
+	for _, p := range s.phones {
+		p.Close()
+	}
+}
+
+// idle says that a server holds nothing but registrations.
+func idle(now proxy.Totals) bool {
+	now.Bindings, now.Connections = 0, 0
+	return now == proxy.Totals{}
+}
+
+// Set changes a user's setting.
+func (s *Stage) Set(who, name, value string) {
+	s.t.Helper()
+	s.must(s.Store.SetSetting(user(who), name, value))
+}
+
+// Block puts a caller on a user's block list.
+func (s *Stage) Block(who, caller string) {
+	s.t.Helper()
+	s.must(s.Store.Block(user(who), user(caller).String()))
+}
+
+// Wait lets time pass.
+func (s *Stage) Wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// T is the test of the stage.
+func (s *Stage) T() *testing.T { return s.t }
+
+// must ends the test on an error.
+func (s *Stage) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// user is the address of record of a user of the stage.
+func user(name string) aor.AOR {
+	a, err := aor.New(name, Domain)
+	if err != nil {
+		panic(err) // a name in a script
+	}
+	return a
+}
