@@ -228,3 +228,8 @@ func user(name string) aor.AOR {
 	}
 	return a
 }
+
+// Protect sets protect_ip of the operator's configuration.
+func Protect(value string) Option {
+	return func(c *configs.Config) { c.ProtectIP = value }
+}
