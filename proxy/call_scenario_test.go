@@ -7,7 +7,7 @@ import (
 )
 
 func TestColleaguesTalkDirectly(t *testing.T) {
-	proxytest.Run(t, func(s *proxytest.Stage) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
 		s.Alice.Registers()
 		s.Bob.Registers()
 		out, in := s.Alice.Connect(s.Bob)

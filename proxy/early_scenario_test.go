@@ -12,16 +12,16 @@ import (
 
 // beginning plays a script of a protected call from its first byte, with the
 // leak search at the end.
-func beginning(t *testing.T, script func(s *proxytest.Stage)) {
+func beginning(t *testing.T, script func(t *testing.T, s *proxytest.Stage)) {
 	t.Helper()
 	for _, p := range protections {
 		t.Run(p.name, func(t *testing.T) {
-			proxytest.Run(t, func(s *proxytest.Stage) {
+			proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
 				s.Set("alice", "protect_ip", p.caller)
 				s.Set("bob", "protect_ip", p.callee)
 				s.Alice.Registers()
 				s.Bob.Registers()
-				script(s)
+				script(t, s)
 				s.Wait(time.Second)
 				s.Alice.KnowsNothingOf(s.Bob)
 				s.Bob.KnowsNothingOf(s.Alice)
@@ -31,7 +31,7 @@ func beginning(t *testing.T, script func(s *proxytest.Stage)) {
 }
 
 func TestProtectedLateOffer(t *testing.T) {
-	beginning(t, func(s *proxytest.Stage) {
+	beginning(t, func(t *testing.T, s *proxytest.Stage) {
 		out := s.Alice.Invites("bob", phone.LateOffer())
 		in := s.Bob.IsCalled()
 		in.Rings()
@@ -44,7 +44,7 @@ func TestProtectedLateOffer(t *testing.T) {
 }
 
 func TestProtectedEarlyMedia(t *testing.T) {
-	beginning(t, func(s *proxytest.Stage) {
+	beginning(t, func(t *testing.T, s *proxytest.Stage) {
 		out := s.Alice.Invites("bob")
 		in := s.Bob.IsCalled()
 		in.Rings(phone.EarlyMedia())
@@ -60,7 +60,7 @@ func TestProtectedEarlyMedia(t *testing.T) {
 }
 
 func TestProtectedReliableProvisionals(t *testing.T) {
-	beginning(t, func(s *proxytest.Stage) {
+	beginning(t, func(t *testing.T, s *proxytest.Stage) {
 		out := s.Alice.Invites("bob", phone.Header("Require", "100rel"))
 		in := s.Bob.IsCalled()
 		in.Rings(phone.Reliable()) // returns with the PRACK
@@ -79,7 +79,7 @@ func TestProtectedReliableProvisionals(t *testing.T) {
 }
 
 func TestProtectedLateOfferAnsweredInPrack(t *testing.T) {
-	beginning(t, func(s *proxytest.Stage) {
+	beginning(t, func(t *testing.T, s *proxytest.Stage) {
 		out := s.Alice.Invites("bob", phone.LateOffer())
 		in := s.Bob.IsCalled()
 		in.Rings(phone.Reliable(), phone.EarlyMedia())
@@ -93,7 +93,7 @@ func TestProtectedLateOfferAnsweredInPrack(t *testing.T) {
 }
 
 func TestProtectedCallRefused(t *testing.T) {
-	beginning(t, func(s *proxytest.Stage) {
+	beginning(t, func(t *testing.T, s *proxytest.Stage) {
 		out := s.Alice.Invites("bob")
 		in := s.Bob.IsCalled()
 		in.Rings()
@@ -103,7 +103,7 @@ func TestProtectedCallRefused(t *testing.T) {
 }
 
 func TestProtectedCallCancelled(t *testing.T) {
-	beginning(t, func(s *proxytest.Stage) {
+	beginning(t, func(t *testing.T, s *proxytest.Stage) {
 		out := s.Alice.Invites("bob")
 		in := s.Bob.IsCalled()
 		in.Rings()

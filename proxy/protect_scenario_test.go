@@ -23,17 +23,17 @@ var protections = []struct {
 // protected plays a script for every way in which a call becomes protected.
 // Afterwards neither phone may have received anything that the other knows of
 // itself, in any form.
-func protected(t *testing.T, script func(s *proxytest.Stage, out, in *proxytest.Call)) {
+func protected(t *testing.T, script func(t *testing.T, s *proxytest.Stage, out, in *proxytest.Call)) {
 	t.Helper()
 	for _, p := range protections {
 		t.Run(p.name, func(t *testing.T) {
-			proxytest.Run(t, func(s *proxytest.Stage) {
+			proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
 				s.Set("alice", "protect_ip", p.caller)
 				s.Set("bob", "protect_ip", p.callee)
 				s.Alice.Registers()
 				s.Bob.Registers()
 				out, in := s.Alice.Connect(s.Bob)
-				script(s, out, in)
+				script(t, s, out, in)
 				s.Wait(time.Second)
 				s.Alice.KnowsNothingOf(s.Bob)
 				s.Bob.KnowsNothingOf(s.Alice)
@@ -43,7 +43,7 @@ func protected(t *testing.T, script func(s *proxytest.Stage, out, in *proxytest.
 }
 
 func TestProtectedCallHidesBothParties(t *testing.T) {
-	protected(t, func(s *proxytest.Stage, out, in *proxytest.Call) {
+	protected(t, func(t *testing.T, s *proxytest.Stage, out, in *proxytest.Call) {
 		if got := s.Proxy.Totals().Sessions; got != 1 {
 			t.Errorf("%d media sessions; want 1", got)
 		}
@@ -62,14 +62,14 @@ func TestProtectedCallHidesBothParties(t *testing.T) {
 }
 
 func TestProtectedCallHungUpByTheCallee(t *testing.T) {
-	protected(t, func(_ *proxytest.Stage, out, in *proxytest.Call) {
+	protected(t, func(t *testing.T, _ *proxytest.Stage, out, in *proxytest.Call) {
 		in.HangsUp()
 		out.IsHungUp()
 	})
 }
 
 func TestProtectedCallHoldAndResume(t *testing.T) {
-	protected(t, func(_ *proxytest.Stage, out, in *proxytest.Call) {
+	protected(t, func(t *testing.T, _ *proxytest.Stage, out, in *proxytest.Call) {
 		for _, c := range [][2]*proxytest.Call{{out, in}, {in, out}} {
 			holder, held := c[0], c[1]
 			holder.Does(holder.Hold)
@@ -93,7 +93,7 @@ func toneOf(c, out *proxytest.Call) float64 {
 }
 
 func TestProtectedCallReinviteAndUpdate(t *testing.T) {
-	protected(t, func(_ *proxytest.Stage, out, in *proxytest.Call) {
+	protected(t, func(t *testing.T, _ *proxytest.Stage, out, in *proxytest.Call) {
 		for _, c := range []*proxytest.Call{out, in} {
 			c.Does(func(ctx context.Context) error { return c.Reinvite(ctx) })
 			c.Does(func(ctx context.Context) error { return c.Reinvite(ctx, phone.LateOffer()) })
@@ -107,7 +107,7 @@ func TestProtectedCallReinviteAndUpdate(t *testing.T) {
 }
 
 func TestProtectedCallInfoAndDigits(t *testing.T) {
-	protected(t, func(_ *proxytest.Stage, out, in *proxytest.Call) {
+	protected(t, func(t *testing.T, _ *proxytest.Stage, out, in *proxytest.Call) {
 		out.Does(func(ctx context.Context) error { return out.Info(ctx, "5") })
 		if body := string(in.Gets("INFO").Body()); body != "Signal=5\r\nDuration=160\r\n" {
 			t.Errorf("INFO arrived with %q", body)
@@ -122,7 +122,7 @@ func TestProtectedCallInfoAndDigits(t *testing.T) {
 }
 
 func TestProtectedCallSessionTimer(t *testing.T) {
-	protected(t, func(s *proxytest.Stage, out, in *proxytest.Call) {
+	protected(t, func(t *testing.T, s *proxytest.Stage, out, in *proxytest.Call) {
 		out.Does(func(ctx context.Context) error { return out.Update(ctx, phone.SessionTimer(90, "uac")) })
 		s.Wait(5 * time.Minute)
 		refreshes := 0

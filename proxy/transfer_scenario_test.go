@@ -20,7 +20,7 @@ func referTo(in *proxytest.Call) string {
 }
 
 func TestProtectedBlindTransfer(t *testing.T) {
-	protected(t, func(s *proxytest.Stage, out, in *proxytest.Call) {
+	protected(t, func(t *testing.T, s *proxytest.Stage, out, in *proxytest.Call) {
 		s.Carol.Registers()
 		in.Does(func(ctx context.Context) error { return in.Refer(ctx, proxytest.URI("carol")) })
 		to := referTo(out)
@@ -51,7 +51,7 @@ func TestProtectedBlindTransfer(t *testing.T) {
 }
 
 func TestProtectedAttendedTransfer(t *testing.T) {
-	protected(t, func(s *proxytest.Stage, out, in *proxytest.Call) {
+	protected(t, func(t *testing.T, s *proxytest.Stage, out, in *proxytest.Call) {
 		s.Set("carol", "protect_ip", "always")
 		s.Carol.Registers()
 		ask, asked := s.Bob.Connect(s.Carol)
@@ -90,7 +90,7 @@ func same(replaces string, c *proxytest.Call) bool {
 }
 
 func TestTransferOutOfTheDomainIsRefused(t *testing.T) {
-	protected(t, func(_ *proxytest.Stage, out, in *proxytest.Call) {
+	protected(t, func(t *testing.T, _ *proxytest.Stage, out, in *proxytest.Call) {
 		for _, to := range []string{"sip:trap@evil.example", "sip:trap@198.51.100.66", "https://evil.example/"} {
 			if code := in.Asks("REFER", phone.Header("Refer-To", "<"+to+">")); code != 403 {
 				t.Errorf("REFER to %s was answered %d; want 403", to, code)

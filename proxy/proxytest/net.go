@@ -26,6 +26,7 @@ type Net struct {
 	count int          // SIP datagrams since Lose
 	lose  map[int]bool // which of them are lost
 	lost  int
+	watch func(from, to string, b []byte)
 }
 
 func newNet() *Net {
@@ -43,6 +44,14 @@ func (n *Net) Lose(numbers ...int) {
 	for _, i := range numbers {
 		n.lose[i] = true
 	}
+}
+
+// Watch calls fn for every SIP datagram that is sent from now on, with the
+// names of both ends. It must not call the network.
+func (n *Net) Watch(fn func(from, to string, b []byte)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.watch = fn
 }
 
 // Lost is how many datagrams were lost.
@@ -71,6 +80,9 @@ func (n *Net) passes(from, to netip.AddrPort, b []byte) bool {
 	lost := n.lose[n.count]
 	if lost {
 		n.lost++
+	}
+	if n.watch != nil {
+		n.watch(n.names[from.Addr()], n.names[to.Addr()], bytes.Clone(b))
 	}
 	note := ""
 	if lost {

@@ -81,6 +81,12 @@ func (p *Phone) do(step func(context.Context) error) {
 	}
 }
 
+// Does runs a step such as p.UnregisterAll; an error ends the test.
+func (p *Phone) Does(step func(context.Context) error) {
+	p.s.t.Helper()
+	p.do(step)
+}
+
 // Registers registers the phone and returns the user's contacts.
 func (p *Phone) Registers(opts ...phone.Option) (contacts []string) {
 	p.s.t.Helper()

@@ -2,7 +2,7 @@
 // engine and store on a network in memory and a fake clock, with four users
 // and scripted phones. A test reads like a call:
 //
-//	proxytest.Run(t, func(s *proxytest.Stage) {
+//	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
 //		s.Alice.Registers()
 //		s.Bob.Registers()
 //		out := s.Alice.Invites("bob")
@@ -75,9 +75,9 @@ type Option func(*configs.Config)
 func Colleagues(c *configs.Config) { c.KnownDomains = []string{Domain} }
 
 // Run runs a script on a stage of its own, on a fake clock.
-func Run(t *testing.T, script func(*Stage), opts ...Option) {
+func Run(t *testing.T, script func(*testing.T, *Stage), opts ...Option) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { script(New(t, opts...)) })
+	synctest.Test(t, func(t *testing.T) { script(t, New(t, opts...)) })
 }
 
 // New sets up a stage. It must be called inside a bubble of testing/synctest;
