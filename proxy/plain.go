@@ -75,10 +75,7 @@ func (t *plain) strip(out *sip.Request) {
 	trusted := t.call != nil && t.call.who.kind == trustedPeer
 	strip(out, t.p.domainServed, trusted)
 	wire.RemoveAll(out, "Route")
-	if t.call == nil {
-		return
-	}
-	to := out.To()
+	to := out.To() // within the dialog, too: the caller keeps the To that it dialled
 	to.Address, _, _, _ = carriers(to.Address)
 	kept := sip.NewParams()
 	for _, kv := range to.Params {
