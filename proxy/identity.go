@@ -72,6 +72,16 @@ func (p *Proxy) peerOf(f *flow.Flow) *peer {
 	return nil
 }
 
+// trusts says that the trunk of that name is trusted.
+func (p *Proxy) trusts(name string) bool {
+	for i := range p.peers {
+		if p.peers[i].Name == name {
+			return p.peers[i].Trusted
+		}
+	}
+	return false
+}
+
 // owns says that the peer's addresses contain addr.
 func (pr *peer) owns(addr netip.Addr) bool {
 	for _, n := range pr.Addresses {

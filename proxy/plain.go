@@ -47,7 +47,7 @@ func (t *plain) request(b *branch) (*sip.Request, error) {
 	in := t.srv.Req
 	out := wire.Fork(in)
 	out.Recipient = *b.target.uri.Clone()
-	t.strip(out)
+	t.strip(b, out)
 	if err := t.p.seal.mapDialogs(out); err != nil {
 		return nil, err
 	}
@@ -71,8 +71,8 @@ func (t *plain) request(b *branch) (*sip.Request, error) {
 
 // strip removes what is for us alone: credentials, tokens wherever they were,
 // and identities that only a trusted peer may assert (RFC 3325 §5).
-func (t *plain) strip(out *sip.Request) {
-	trusted := t.call != nil && t.call.who.kind == trustedPeer
+func (t *plain) strip(b *branch, out *sip.Request) {
+	trusted := t.call != nil && t.call.who.kind == trustedPeer && t.p.trusts(b.target.peer)
 	strip(out, t.p.domainServed, trusted)
 	wire.RemoveAll(out, "Route")
 	to := out.To() // within the dialog, too: the caller keeps the To that it dialled
