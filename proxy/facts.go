@@ -172,8 +172,10 @@ func (p *Proxy) remember(a, other aor.AOR) {
 	if p.store.Settings(a).RecentDays == 0 {
 		return
 	}
-	if _, ours := p.store.User(a); !ours {
-		return
+	for _, u := range []aor.AOR{a, other} {
+		if _, ours := p.store.User(u); !ours {
+			return // who does not exist calls nobody back
+		}
 	}
 	p.later("recent call", func() {
 		if err := p.store.Remember(a, other); err != nil {

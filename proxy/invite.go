@@ -26,6 +26,7 @@ func (p *Proxy) invite(s *txn.Server) error {
 	v := p.judge(who, callee, in.tokens)
 	c := p.newCall(s, who, callee, in.uri)
 	c.judged(v)
+	p.remember(who.aor, callee) // also if nobody answers: who missed the call may call back
 	if v.stranger && p.uniform() {
 		p.behindFacade(s, c, v)
 		return nil
@@ -184,15 +185,11 @@ func (c *call) redirect(to sip.Uri) []target {
 
 // won notes the answer of a device.
 func (c *call) won(b *branch) {
-	p := c.p
-	p.calls.change(c.key, func(r *record) {
+	c.p.calls.change(c.key, func(r *record) {
 		if r.Answered.IsZero() {
 			r.Answered, r.State, r.Code = time.Now(), stateTalking, sip.StatusOK
 		}
 	})
-	if !c.callee.IsZero() && !c.who.aor.IsZero() {
-		p.remember(c.who.aor, c.callee)
-	}
 }
 
 // ended notes that the INVITE got its final; a call that was answered goes on.

@@ -141,10 +141,11 @@ func (c *Call) Does(step func(context.Context) error) {
 func (c *Call) Asks(method string, opts ...phone.Option) (code int) {
 	c.Phone.s.t.Helper()
 	c.do(func(ctx context.Context) error {
-		_, err := c.Request(ctx, method, opts...)
-		if code = phone.Status(err); code == 0 {
+		res, err := c.Request(ctx, method, opts...)
+		if res == nil {
 			return err
 		}
+		code = res.StatusCode
 		return nil
 	})
 	return code

@@ -148,11 +148,11 @@ func (p *Phone) Gets(method string) (req *sip.Request) {
 func (p *Phone) Asks(method, to string, opts ...phone.Option) (code int) {
 	p.s.t.Helper()
 	p.do(func(ctx context.Context) error {
-		_, err := p.Request(ctx, method, URI(to), opts...)
-		code = phone.Status(err)
-		if code == 0 {
+		res, err := p.Request(ctx, method, URI(to), opts...)
+		if res == nil {
 			return err
 		}
+		code = res.StatusCode
 		return nil
 	})
 	return code
