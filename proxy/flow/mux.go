@@ -2,11 +2,12 @@ package flow
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -21,8 +22,9 @@ type Network interface {
 	Dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 }
 
-// PacketConn is the part of *net.UDPConn that is used.
-type PacketConn interface {
+// PacketConn is the part of *net.UDPConn that is used. It is an alias so that a
+// network need not import this package.
+type PacketConn = interface {
 	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
 	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
 	LocalAddr() net.Addr
@@ -198,10 +200,9 @@ func (m *Mux) newConn(transport string, local, peer netip.AddrPort) *conn {
 	c := &conn{
 		mux: m, queue: make(chan []byte, m.cfg.Limits.Queue), closed: make(chan struct{}),
 	}
-	id := rand.Uint64()
-	for id == 0 {
-		id = rand.Uint64()
-	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	id := max(binary.BigEndian.Uint64(b[:]), 1)
 	c.flow = &Flow{ref: Ref{Transport: transport, Local: local, Peer: peer, ID: id}, conn: c}
 	return c
 }
