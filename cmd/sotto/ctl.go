@@ -40,6 +40,7 @@ type (
 const (
 	ctlMaxAsk  = 64 << 10
 	ctlTimeout = 10 * time.Second
+	ctlRetry   = 50 * time.Millisecond
 )
 
 // A ctlServer serves the control socket.
@@ -48,14 +49,10 @@ type ctlServer struct {
 	done chan struct{}
 }
 
-// serveCtl opens the socket. A socket that a killed server left is replaced,
-// one that answers is not.
+// serveCtl opens the socket. One that a killed server left is replaced: the
+// claim on the directory says that no other runs.
 func serveCtl(s *server) (*ctlServer, error) {
 	path := ctlSocket(s.cfg.DataDir)
-	if c, err := net.Dial("unix", path); err == nil {
-		_ = c.Close()
-		return nil, hint(errors.New("another server uses this data directory"), "stop it, or set another data_dir")
-	}
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("opening control socket: %w", err)
 	}
@@ -125,12 +122,20 @@ func (p place) ask(t *tell, verb string, args ...string) error {
 
 func (p place) asked(t *tell, verb string, args []string) ([]string, error) {
 	path := ctlSocket(p.Data)
-	c, err := net.DialTimeout("unix", path, ctlTimeout)
-	if err != nil {
-		return p.alone(t, verb, args)
+	for deadline := time.Now().Add(ctlTimeout); ; time.Sleep(ctlRetry) {
+		c, err := net.DialTimeout("unix", path, ctlTimeout)
+		if err == nil {
+			_ = c.Close()
+			return askServer(path, ctlAsk{verb, args})
+		}
+		lines, err := p.alone(t, verb, args)
+		switch {
+		case !errors.Is(err, errClaimed):
+			return lines, err
+		case time.Now().After(deadline): // it was about to start, or to end
+			return nil, hint(err, "a server that is starting or ending has it; try again")
+		}
 	}
-	_ = c.Close()
-	return askServer(path, ctlAsk{verb, args})
 }
 
 // alone carries out a verb without a server.
@@ -139,6 +144,11 @@ func (p place) alone(t *tell, verb string, args []string) ([]string, error) {
 		return nil, hint(fmt.Errorf("there is no data directory %s", p.Data),
 			"start a server with sotto serve, which makes it, or name it with --data")
 	}
+	release, err := claimNow(p.Data)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	log := slog.New(slog.NewTextHandler(t.err, nil))
 	s, err := store.Open(context.Background(), filepath.Join(p.Data, "sotto.db"), log)
 	if err != nil {

@@ -18,16 +18,17 @@ import (
 
 // A server is everything that runs behind `sotto serve` and `sotto try`.
 type server struct {
-	cfg    configs.Config
-	log    *slog.Logger
-	level  slog.LevelVar
-	store  *store.Store
-	loc    *location.Table
-	engine *rtpengine.Engine
-	proxy  *proxy.Proxy
-	ctl    *ctlServer
-	bound  []proxy.Bound
-	did    []string // what the first start made, for the operator
+	cfg     configs.Config
+	log     *slog.Logger
+	level   slog.LevelVar
+	store   *store.Store
+	loc     *location.Table
+	engine  *rtpengine.Engine
+	proxy   *proxy.Proxy
+	ctl     *ctlServer
+	bound   []proxy.Bound
+	release func()   // of the data directory
+	did     []string // what the first start made, for the operator
 }
 
 // openServer builds store, location, engine and proxy, in that order. On an
@@ -70,6 +71,9 @@ func (s *server) openData() error {
 		return fmt.Errorf("making data directory: %w", err)
 	}
 	var err error
+	if s.release, err = claim(s.cfg.DataDir); err != nil {
+		return hint(err, "stop it, or set another data_dir")
+	}
 	s.store, err = store.Open(context.Background(), filepath.Join(s.cfg.DataDir, "sotto.db"), s.log)
 	if err != nil {
 		return fmt.Errorf("opening store: %w", err)
@@ -147,6 +151,9 @@ func (s *server) close() {
 		if err := s.store.Close(); err != nil {
 			s.log.Error("store not closed cleanly", "err", err)
 		}
+	}
+	if s.release != nil {
+		s.release()
 	}
 }
 

@@ -258,7 +258,7 @@ func (m *Media) until(ctx context.Context, what string, cond func() bool) error 
 // Hears returns once the tone is there: most of the last 100 ms is it.
 func (m *Media) Hears(ctx context.Context, hz float64) error {
 	return m.until(ctx, fmt.Sprintf("a tone of %v Hz", hz), func() bool {
-		return len(m.window) == toneSamples && toneIn(m.window, hz) > toneShare
+		return len(m.window) == toneSamples && ToneIn(m.window, sampleRate, hz) > toneShare
 	})
 }
 

@@ -18,11 +18,11 @@ func sine(out []int16, hz float64, n uint32) {
 	}
 }
 
-// toneIn tells which part of the energy of the samples lies at hz: 1 for a pure tone, 0 for
+// ToneIn tells which part of the energy of the samples lies at hz: 1 for a pure tone, 0 for
 // silence. It is Goertzel's algorithm.
-func toneIn(samples []int16, hz float64) float64 {
+func ToneIn(samples []int16, rate int, hz float64) float64 {
 	var s1, s2, energy float64
-	k := 2 * math.Cos(2*math.Pi*hz/sampleRate)
+	k := 2 * math.Cos(2*math.Pi*hz/float64(rate))
 	for _, v := range samples {
 		x := float64(v)
 		energy += x * x

@@ -21,11 +21,11 @@ func TestToneIsRecognised(t *testing.T) {
 		samples[i] = expand(compress(v))
 	}
 	for hz, want := range map[float64]bool{440: true, 480: false, 880: false, 1000: false} {
-		if got := toneIn(samples, hz) > toneShare; got != want {
-			t.Errorf("%v Hz in a tone of 440 Hz: %v (share %.2f)", hz, got, toneIn(samples, hz))
+		if got := ToneIn(samples, sampleRate, hz) > toneShare; got != want {
+			t.Errorf("%v Hz in a tone of 440 Hz: %v (share %.2f)", hz, got, ToneIn(samples, sampleRate, hz))
 		}
 	}
-	if toneIn(make([]int16, toneSamples), 440) != 0 || toneIn(nil, 440) != 0 {
+	if ToneIn(make([]int16, toneSamples), sampleRate, 440) != 0 || ToneIn(nil, sampleRate, 440) != 0 {
 		t.Error("silence holds a tone")
 	}
 }
@@ -38,7 +38,7 @@ func TestTwoTonesAreBothThere(t *testing.T) {
 		a[i] = a[i]/2 + b[i]/2
 	}
 	for _, hz := range []float64{500, 900} {
-		if s := toneIn(a, hz); s < 0.4 || s > 0.6 {
+		if s := ToneIn(a, sampleRate, hz); s < 0.4 || s > 0.6 {
 			t.Errorf("%v Hz: share %.2f, want a half", hz, s)
 		}
 	}
