@@ -51,8 +51,3 @@ func (d *demo) print(t *tell, c *tryCmd, dir string) {
 		t.say("  sotto %s --data %s", verb, data)
 	}
 }
-
-// play plays the four calls with built-in phones.
-func (d *demo) play(t *tell, s *server) error {
-	return fmt.Errorf("the demo is not built in")
-}
