@@ -22,12 +22,14 @@ type player struct {
 	phone *phone.Phone
 }
 
-// The names of what a player's phone tells about itself, as real ones do: a
-// host name in Call-ID, tags and SDP, a product, and the Wi-Fi it is in
-// (RFC 7315 §5.4, sent by mobile phones).
+// What a player's phone tells about itself, as real ones do: a host name in
+// Call-ID, tags and SDP, its product, and in a header of its own its Wi-Fi.
 func (p *player) host() string    { return p.name + "-laptop" }
 func (p *player) wifi() string    { return p.name + "-wifi" }
 func (p *player) product() string { return strings.ToUpper(p.name[:1]) + p.name[1:] + "phone/4.2" }
+
+// wifiHeader is a header that no standard knows.
+const wifiHeader = "X-Wifi"
 
 // marks are the texts that give a player away. The address of record is none:
 // it is how the players call each other.
@@ -50,7 +52,7 @@ func (p *player) register(ctx context.Context, server netip.AddrPort) error {
 		CallIDHost: p.host(), TagPrefix: p.host() + "-",
 		Headers: []phone.Field{
 			{Name: "User-Agent", Value: p.product()},
-			{Name: "P-Access-Network-Info", Value: "IEEE-802.11;i-wlan-node-id=" + p.wifi()},
+			{Name: wifiHeader, Value: p.wifi()},
 		},
 		SDP:       phone.SDP{Owner: p.name, Session: []string{"i=" + p.host(), "a=tool:" + p.product()}},
 		RTCPEvery: reports,

@@ -1,53 +1,60 @@
 package main
 
-import (
-	"fmt"
-	"path/filepath"
-	"strings"
-)
+import "path/filepath"
 
 // print tells a newcomer what runs and what to dial.
-func (d *demo) print(t *tell, c *tryCmd, dir string) {
-	server := fmt.Sprintf("%s:%d", c.Host, c.Port)
-	if strings.Contains(c.Host, ":") {
-		server = fmt.Sprintf("[%s]:%d", c.Host, c.Port)
+func (d *demo) print(t *tell, s *server) {
+	tcp := ""
+	t.say("Sotto runs here; Ctrl-C ends it:\n")
+	for _, b := range s.bound {
+		t.say("  %s  %s", b.Transport, b.Addr)
+		if b.Transport == "tcp" {
+			tcp = b.Addr.String()
+		}
 	}
-	t.say(`Sotto is running on %s (udp, tcp) and port %d (tls). Ctrl-C ends it.
+	t.say(`
+Its users, with the password %s:
 
-  alice@%[3]s    her address is always protected
-  bob@%[3]s      silences unknown callers
-  carol@%[3]s    has a privacy token of bob's
-  mallory@%[3]s  has none
-  password of all: %[4]s`, server, c.Port+1, tryDomain, tryPassword)
-	t.say("\nRegister a phone, each in a terminal of its own (other ports for more than one on this machine):")
-	t.say("  linphonec:  proxy add   (proxy: sip:%s;transport=tcp  identity: sip:bob@%s)", server, tryDomain)
-	t.say("  baresip:    in ~/.baresip/accounts:")
-	t.say("    <sip:bob@%s>;outbound=\"sip:%s;transport=tcp\";auth_user=bob;auth_pass=%s", tryDomain, server, tryPassword)
-	t.say("\nDial, and what happens:")
-	for _, line := range [][2]string{
-		{"alice -> sip:carol@" + tryDomain, "rings; carol never learns where alice is: signalling and audio come from here"},
-		{"mallory -> sip:bob@" + tryDomain, "mallory hears ringing, then nobody; bob's phone gets no byte, only a notice later"},
+  alice@%[2]s    her address is always protected
+  bob@%[2]s      silences unknown callers
+  carol@%[2]s    has a privacy token of bob's
+  mallory@%[2]s  is a stranger
+
+Register a phone, each in a terminal of its own (and on ports of its own):
+
+  linphonec  proxy add   (proxy: sip:%[3]s;transport=tcp  identity: sip:bob@%[2]s)
+  baresip    in ~/.baresip/accounts:
+             <sip:bob@%[2]s>;outbound="sip:%[3]s;transport=tcp";auth_user=bob;auth_pass=%[1]s
+
+No phone at hand? sotto try --demo plays the calls with phones of its own.`, tryPassword, tryDomain, tcp)
+	t.say("\nDial, and see what happens:\n")
+	sayPairs(t, [][2]string{
+		{"alice -> sip:carol@" + tryDomain, "rings; neither learns where the other is: signalling and audio come from here"},
+		{"mallory -> sip:bob@" + tryDomain, "rings for mallory only; bob's phone gets a notice, later, and no other byte"},
 		{"carol -> " + dialable(d.bob, d.carols), "rings: the token says that bob lets carol ring"},
 		{"bob -> sip:carol@" + tryDomain, "rings; and carol may call back for a week without a token"},
-	} {
-		t.say("  %s\n      %s", line[0], line[1])
-	}
-	t.say("\nThese fail on purpose, all alike for who calls:")
-	for _, line := range [][2]string{
+	})
+	t.say("\nThese fail on purpose, all alike for who calls:\n")
+	sayPairs(t, [][2]string{
 		{"mallory -> " + dialable(d.bob, d.carols), "stolen: the token is carol's"},
 		{"carol -> " + dialable(d.bob, d.revoked), "revoked"},
 		{"carol -> " + dialable(d.bob, d.expired), "expired"},
 		{"carol -> " + dialable(d.bob, d.forOther), "for another recipient"},
 		{"carol -> sip:nobody@" + tryDomain, "there is no such user"},
-	} {
-		t.say("  %s\n      %s", line[0], line[1])
-	}
-	data, err := filepath.Abs(dir)
+	})
+	data, err := filepath.Abs(s.cfg.DataDir)
 	if err != nil {
-		data = dir
+		data = s.cfg.DataDir
 	}
-	t.say("\nAsk the running server:")
+	t.say("\nAsk the running server:\n")
 	for _, verb := range []string{"calls", "silenced list bob@" + tryDomain, "setting show alice@" + tryDomain} {
 		t.say("  sotto %s --data %s", verb, data)
+	}
+}
+
+// sayPairs prints what to dial, and below it what happens.
+func sayPairs(t *tell, pairs [][2]string) {
+	for _, p := range pairs {
+		t.say("  %s\n      %s", p[0], p[1])
 	}
 }

@@ -43,7 +43,7 @@ func (d *demo) play(t *tell, s *server) error {
 	g := &stage{t: t, s: s, d: d}
 	var err error
 	g.cast, err = d.assemble(ctx, s.bound[0].Addr)
-	defer g.cast.close()
+	defer g.close()
 	if err != nil {
 		return err
 	}
@@ -61,18 +61,23 @@ func (d *demo) play(t *tell, s *server) error {
 
 // introduce tells who is there.
 func (g *stage) introduce() {
-	g.t.say("Sotto runs on %s. Four phones, each on an address of its own, have registered:\n", g.s.bound[0].Addr)
+	g.t.say("Sotto runs on %s. Four phones have registered, each on an address of its own:\n", g.s.bound[0].Addr)
 	w := tabwriter.NewWriter(g.t.out, 0, 0, 2, ' ', 0)
 	for _, p := range g.all() {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", p.name, p.phone.Local(), p.about)
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", p.name, p.phone.Local(), p.product(), p.about)
 	}
 	_ = w.Flush() // to a terminal
-	g.t.say("\nEach phone tells its address, host name, Wi-Fi and product wherever phones do.")
+	g.t.say(`
+What a phone sends tells its address, product, host name (%s) and Wi-Fi
+(%s), as with real ones. After each call every byte that a phone received
+is searched for them, as text, as octets, in hexadecimal and in Base64.
+In the tables "-" is nothing, and "its own" is what the phone itself had sent.`,
+		g.alice.host(), g.alice.wifi())
 }
 
 // title begins a call.
 func (g *stage) title(text string) {
-	g.t.say("\n\n%s\n%s\n", text, strings.Repeat("-", len([]rune(text))))
+	g.t.say("\n\n%s\n%s\n", text, strings.Repeat("-", len(text)))
 }
 
 // holds says that a promise was kept, or why not.
@@ -87,13 +92,16 @@ func (g *stage) holds(err error, promise string, args ...any) {
 	g.t.say("  ok  %s", promise)
 }
 
-// compare shows side by side what the two parties saw of each other.
+// compare shows side by side what the two parties saw of each other. A line
+// that is empty for both is told only if they talked: then it was hidden.
 func (g *stage) compare(caller, callee *player, k talk) {
 	w := tabwriter.NewWriter(g.t.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "  \t%s saw of %s\t%s saw of %s\n", callee.name, caller.name, caller.name, callee.name)
-	left, right := k.calleeSaw.traits(), k.callerSaw.traits()
-	for i, l := range left {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", l.name, shortened(l.value), shortened(right[i].value))
+	right := k.callerSaw.traits()
+	for i, l := range k.calleeSaw.traits() {
+		if r := right[i]; k.id != "" || l.value != "" || r.value != "" {
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", l.name, shortened(l.value), shortened(r.value))
+		}
 	}
 	_ = w.Flush() // to a terminal
 	g.t.say("")
@@ -101,10 +109,9 @@ func (g *stage) compare(caller, callee *player, k talk) {
 
 // why shows how the server explains the last call to a player.
 func (g *stage) why(callee *player) {
-	calls := g.s.proxy.Calls()
-	for _, c := range slices.Backward(calls) {
+	for _, c := range slices.Backward(g.s.proxy.Calls()) {
 		if c.Callee == callee.who.String() {
-			g.t.say("  sotto explain: %s; %s\n", c.Verdict, strings.Join(c.Why, "; "))
+			g.t.say("  Why, as sotto explain tells:\n    %s\n", strings.Join(c.Why, "\n    "))
 			return
 		}
 	}
@@ -114,8 +121,8 @@ func (g *stage) why(callee *player) {
 func (g *stage) verdict() error {
 	if g.broken > 0 {
 		return hint(fmt.Errorf("%d of %d promises were not kept", g.broken, g.broken+g.kept),
-			"this is a bug, or something on this machine interferes with packets on loopback")
+			"this is a bug of Sotto, or something on this machine interferes with packets on loopback")
 	}
-	g.t.say("\nAll %d promises were kept. Now with phones of your own: sotto try", g.kept)
+	g.t.say("\n\nAll %d promises were kept. With phones of your own: sotto try", g.kept)
 	return nil
 }

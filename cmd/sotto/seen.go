@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -20,30 +19,30 @@ type sight struct {
 // A trait is a line of the table of what was seen.
 type trait struct{ name, value string }
 
-// nothing stands where a phone received nothing of the kind.
-const nothing = "-"
+// nothing stands where a phone received nothing of the kind, itsOwn where it
+// got back what it had sent.
+const (
+	nothing = "-"
+	itsOwn  = "its own"
+)
 
 // traits reads a sight. What the phone itself had sent, and got back in a
 // response as SIP has it, is not the other party's.
 func (s sight) traits() []trait {
 	m := s.telling()
 	sdp := m.sdp()
-	own := "its own"
-	tag := paramOf(m.header("To"), "tag")
-	if m.request() {
-		own, tag = m.header("Call-ID"), paramOf(m.header("From"), "tag")
-	}
-	if m.start == "" {
-		own = ""
+	callID, tag := itsOwn, paramOf(m.header("To"), "tag")
+	if m.code() == "" {
+		callID, tag = m.header("Call-ID"), paramOf(m.header("From"), "tag")
 	}
 	return []trait{
 		{"SIP came from", s.sources(phone.SIP)},
 		{"Via", m.vias()},
 		{"Contact", uriIn(m.header("Contact"))},
-		{"Call-ID", own},
+		{"Call-ID", callID},
 		{"tag", tag},
 		{"User-Agent", cmp.Or(m.header("User-Agent"), m.header("Server"))},
-		{"access network", m.header("P-Access-Network-Info")},
+		{wifiHeader, m.header(wifiHeader)},
 		{"SDP origin", sdp.origin},
 		{"SDP audio", sdp.audio},
 		{"SDP info, tool", sdp.info},
@@ -95,7 +94,6 @@ func (s sight) size() string {
 // A message is a SIP message as it came, read no more than showing it needs;
 // the zero message is none.
 type message struct {
-	to      netip.AddrPort
 	start   string
 	headers []phone.Field
 	body    string
@@ -108,7 +106,7 @@ func readMessage(p phone.Packet) message {
 		return message{}
 	}
 	lines := strings.Split(head, "\r\n")
-	m := message{to: p.To, start: lines[0], body: body}
+	m := message{start: lines[0], body: body}
 	for _, l := range lines[1:] {
 		name, value, _ := strings.Cut(l, ":")
 		m.headers = append(m.headers, phone.Field{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
@@ -138,7 +136,7 @@ func (m message) header(name string) string {
 	return ""
 }
 
-// vias are the hops that a request took, or "its own" in a response.
+// vias are the hops that a request took; a response has those of its request.
 func (m message) vias() string {
 	if m.start == "" {
 		return ""
@@ -150,10 +148,11 @@ func (m message) vias() string {
 		}
 		_, sentBy, _ := strings.Cut(h.Value, " ")
 		sentBy, _, _ = strings.Cut(sentBy, ";")
-		hops = append(hops, strings.TrimSpace(sentBy))
+		host, _, _ := strings.Cut(strings.TrimSpace(sentBy), ":")
+		hops = append(hops, host)
 	}
-	if len(hops) == 1 && hops[0] == m.to.String() {
-		return "its own"
+	if !m.request() {
+		return itsOwn
 	}
 	return strings.Join(hops, ", ")
 }
@@ -186,12 +185,13 @@ func (m message) sdp() described {
 	return d
 }
 
-// uriIn is the URI in a header such as Contact.
+// uriIn is the URI in a header such as Contact, without its parameters.
 func uriIn(value string) string {
 	if _, after, ok := strings.Cut(value, "<"); ok {
 		value, _, _ = strings.Cut(after, ">")
 	}
-	return value
+	uri, _, _ := strings.Cut(value, ";")
+	return uri
 }
 
 // paramOf is a parameter of a header such as From.
@@ -201,8 +201,9 @@ func paramOf(value, name string) string {
 	return text
 }
 
-// widest is how much of a value a table shows.
-const widest = 30
+// widest is how much of a value a table shows, and ending how much of that is
+// its end: of a URI the host and port.
+const widest, ending = 32, 16
 
 // shortened leaves out the middle of a value that is too wide.
 func shortened(v string) string {
@@ -210,7 +211,7 @@ func shortened(v string) string {
 	if len(r) <= widest {
 		return string(r)
 	}
-	return string(r[:widest/2-1]) + "…" + string(r[len(r)-widest/2:])
+	return string(r[:widest-ending-1]) + "…" + string(r[len(r)-ending:])
 }
 
 // answers are the responses that a phone received to an INVITE, and in them

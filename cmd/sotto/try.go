@@ -2,9 +2,11 @@ package main
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"time"
 
 	"sotto/configs"
@@ -15,7 +17,7 @@ import (
 
 // tryCmd runs the whole server on loopback, with users and tokens to try.
 type tryCmd struct {
-	Port int    `help:"SIP port for UDP and TCP; TLS is the next one." default:"5060"`
+	Port *int   `help:"SIP port for UDP and TCP, 5060 or with --demo any free one; TLS is the next." placeholder:"PORT"`
 	Host string `help:"Address to listen on." default:"127.0.0.1"`
 	Keep string `help:"Keep the data in this directory; else it is gone at the end." type:"path"`
 	Demo bool   `help:"Play the four calls with built-in phones, show what each party saw, and end."`
@@ -44,17 +46,17 @@ func (c *tryCmd) Run(t *tell) error {
 		return err
 	}
 	defer s.close()
-	d, err := furnish(s.store)
+	d, err := furnish(s.store, filepath.Join(dir, "bob.key"))
 	if err != nil {
 		return err
 	}
 	if err := s.start(); err != nil {
-		return hint(err, "another port: sotto try --port 5070")
+		return hint(err, "take another port: sotto try --port 5070")
 	}
 	if c.Demo {
 		return d.play(t, s)
 	}
-	d.print(t, c, dir)
+	d.print(t, s)
 	return s.untilSignal(t, "")
 }
 
@@ -73,18 +75,22 @@ func (c *tryCmd) dir() (string, func(), error) {
 // config is the configuration of the trial.
 func (c *tryCmd) config(dir string) (configs.Config, error) {
 	ip, err := netip.ParseAddr(c.Host)
-	if err != nil || c.Port < 0 || c.Port > 65534 {
-		return configs.Config{}, hint(fmt.Errorf("%s:%d is no address and port", c.Host, c.Port),
+	port := c.port()
+	switch {
+	case err != nil || port < 0 || port > 65534:
+		return configs.Config{}, hint(fmt.Errorf("%s and %d are no address and port", c.Host, port),
 			"sotto try --host 127.0.0.1 --port 5060")
+	case c.Demo && !ip.Is4():
+		return configs.Config{}, hint(errors.New("the demo's phones speak IPv4"), "leave out --host")
 	}
 	at := func(transport string, port int) configs.Listen {
-		return configs.Listen{Transport: transport, Addr: netip.AddrPortFrom(ip, uint16(port))} //nolint:gosec // bounded above
+		return configs.Listen{Transport: transport, Addr: netip.AddrPortFrom(ip, uint16(port))}
 	}
 	cfg := configs.Default()
 	cfg.Domains, cfg.DataDir = []string{tryDomain}, dir
-	cfg.Listen = []configs.Listen{at("udp", c.Port), at("tcp", c.Port)}
-	if c.Port > 0 {
-		cfg.Listen = append(cfg.Listen, at("tls", c.Port+1))
+	cfg.Listen = []configs.Listen{at("udp", port), at("tcp", port)}
+	if port > 0 {
+		cfg.Listen = append(cfg.Listen, at("tls", port+1))
 	}
 	cfg.Log.Level = "warn"
 	cfg.Shutdown = time.Second
@@ -92,6 +98,17 @@ func (c *tryCmd) config(dir string) (configs.Config, error) {
 		cfg.Notice = configs.Notice{MinDelay: 200 * time.Millisecond, MaxDelay: 400 * time.Millisecond}
 	}
 	return cfg, nil
+}
+
+// port is the SIP port: the usual one for a person to dial, any for the demo.
+func (c *tryCmd) port() int {
+	switch {
+	case c.Port != nil:
+		return *c.Port
+	case c.Demo:
+		return 0
+	}
+	return 5060
 }
 
 // A demo is what the trial has set up.
@@ -104,7 +121,7 @@ type demo struct {
 
 // furnish adds the demo users: alice is always protected, bob silences
 // strangers, carol has a token of bob's, mallory has none.
-func furnish(s *store.Store) (*demo, error) {
+func furnish(s *store.Store, keyFile string) (*demo, error) {
 	d := &demo{}
 	for name, a := range map[string]*aor.AOR{
 		"alice": &d.alice, "bob": &d.bob, "carol": &d.carol, "mallory": &d.mallory,
@@ -133,12 +150,13 @@ func furnish(s *store.Store) (*demo, error) {
 			return nil, err
 		}
 	}
-	return d, d.issue(s)
+	return d, d.issue(s, keyFile)
 }
 
-// issue makes bob's key and the tokens of the demo.
-func (d *demo) issue(s *store.Store) error {
-	key, err := tokens.NewKey()
+// issue makes the tokens of the demo, and bob's key unless an earlier trial
+// on the same data has made it.
+func (d *demo) issue(s *store.Store, keyFile string) error {
+	key, err := keptKey(keyFile)
 	if err != nil {
 		return err
 	}
@@ -146,7 +164,7 @@ func (d *demo) issue(s *store.Store) error {
 	if !ok {
 		return fmt.Errorf("key has no public half")
 	}
-	if err := s.AddKey(d.bob, public, "demo"); err != nil {
+	if err := s.AddKey(d.bob, public, "demo"); err != nil && !errors.Is(err, store.ErrExists) {
 		return err
 	}
 	now := time.Now()
@@ -166,4 +184,16 @@ func (d *demo) issue(s *store.Store) error {
 		}
 	}
 	return s.Revoke(d.bob, d.revoked.Salt(), d.revoked.Expires())
+}
+
+// keptKey reads a key, and makes it if it is not there.
+func keptKey(file string) (ed25519.PrivateKey, error) {
+	if _, err := os.Stat(file); err == nil {
+		return readKey(file)
+	}
+	key, err := tokens.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	return key, writeKey(file, key)
 }
