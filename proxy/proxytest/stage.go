@@ -233,3 +233,6 @@ func user(name string) aor.AOR {
 func Protect(value string) Option {
 	return func(c *configs.Config) { c.ProtectIP = value }
 }
+
+// AOR is the address of record of a user of the stage.
+func AOR(name string) aor.AOR { return user(name) }
