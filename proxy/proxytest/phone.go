@@ -29,7 +29,7 @@ func (s *Stage) Phone(name string, change ...func(*phone.Config)) *Phone {
 	ip := netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + len(s.phones))})
 	mark := fmt.Sprintf("marked%d-", len(s.phones))
 	c := phone.Config{
-		User: name, Domain: Domain, Password: Password, Network: s.Net, Server: Server,
+		User: name, Domain: Domain, Password: Password, Network: s.Net.Host(ip), Server: Server,
 		Local: netip.AddrPortFrom(ip, 5060), CallIDHost: ip.String(), TagPrefix: mark + "tag-",
 		Headers: []phone.Field{
 			{Name: "User-Agent", Value: mark + "agent/1.0"}, {Name: "Organization", Value: mark + "org"},
@@ -46,6 +46,10 @@ func (s *Stage) Phone(name string, change ...func(*phone.Config)) *Phone {
 	}
 	for _, f := range change {
 		f(&c)
+	}
+	if c.Transport == "tls" {
+		c.TLS, c.ServerName = s.tls.phone, Domain
+		c.Server = netip.AddrPortFrom(Server.Addr(), Server.Port()+1)
 	}
 	s.Net.name(ip, fmt.Sprintf("%s(%s)", name, ip))
 	raw, err := phone.New(c)

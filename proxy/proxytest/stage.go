@@ -23,6 +23,7 @@ package proxytest
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -66,6 +67,7 @@ type Stage struct {
 	log    *slog.Logger
 	loc    *location.Table
 	phones []*Phone
+	tls    struct{ server, phone *tls.Config }
 }
 
 // An Option changes the server's configuration.
@@ -95,6 +97,9 @@ func New(t *testing.T, opts ...Option) *Stage {
 			t.Logf("what happened:\n%s", s.Net.trace)
 		}
 	})
+	var err error
+	s.tls.server, s.tls.phone, err = certificate()
+	s.must(err)
 	s.open()
 	t.Cleanup(s.close)
 	for _, who := range []struct {
@@ -112,7 +117,10 @@ func New(t *testing.T, opts ...Option) *Stage {
 func config() configs.Config {
 	c := configs.Default()
 	c.Domains = []string{Domain}
-	c.Listen = []configs.Listen{{Transport: "udp", Addr: Server}}
+	c.Listen = []configs.Listen{
+		{Transport: "udp", Addr: Server}, {Transport: "tcp", Addr: Server},
+		{Transport: "tls", Addr: netip.AddrPortFrom(Server.Addr(), Server.Port()+1)},
+	}
 	c.Media.Ports = configs.Ports{Min: 20000, Max: 20199}
 	return c
 }
@@ -130,7 +138,8 @@ func (s *Stage) open() {
 	s.Engine, err = rtpengine.New(s.engineConfig())
 	s.must(err)
 	s.Proxy, err = proxy.New(proxy.Options{
-		Config: s.cfg, Store: s.Store, Location: s.loc, Engine: s.Engine, Network: s.Net, Log: s.log,
+		Config: s.cfg, Store: s.Store, Location: s.loc, Engine: s.Engine, Log: s.log,
+		Network: s.Net.Host(Server.Addr()), TLS: s.tls.server,
 	})
 	s.must(err)
 	_, err = s.Proxy.Start()
@@ -144,7 +153,9 @@ func (s *Stage) engineConfig() rtpengine.Config {
 		Addresses: []rtpengine.Address{{Local: host, Advertised: host}},
 		PortMin:   m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest, MaxSessions: m.MaxSessions,
 		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Log: s.log,
-		Listen: func(a netip.AddrPort) (rtpengine.Wire, error) { return s.Net.ListenPacket(a) },
+		Listen: func(a netip.AddrPort) (rtpengine.Wire, error) {
+			return s.Net.Host(host).ListenPacket(a)
+		},
 		Timeout: func(id rtpengine.ID, why rtpengine.Reason) {
 			s.Proxy.MediaDead(id, why)
 		},
