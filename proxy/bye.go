@@ -41,6 +41,9 @@ func (p *Proxy) MediaDead(id rtpengine.ID, why rtpengine.Reason) {
 		p.endMedia(id) // a call from before a restart, or one that just ended
 		return
 	}
+	if !p.calls.answered(key) {
+		return // it rings still: silence means nothing, and timer C will end it
+	}
 	err := p.txn.Do(key.callID, func() {
 		p.log.Info("call ended: no media", "call", refOf(key), "why", why)
 		for _, ends := range p.calls.dialogs(key) {

@@ -148,7 +148,15 @@ func (t *callTable) bySession(id rtpengine.ID) (callKey, bool) {
 	return k, ok
 }
 
-// dialog returns both ends of an answered dialog.
+// answered says that the call has been answered.
+func (t *callTable) answered(key callKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.byKey[key]
+	return r != nil && !r.Answered.IsZero()
+}
+
+// dialogs returns both ends of each answered dialog.
 func (t *callTable) dialogs(key callKey) [][2]dialogEnd {
 	t.mu.Lock()
 	defer t.mu.Unlock()
