@@ -149,7 +149,7 @@ func TestExpiredTokenHeldBefore(t *testing.T) {
 		tok := s.Bob.Token(proxytest.Grant{To: "carol", Life: 24 * time.Hour})
 		with := phone.Header("Privacy-Token", tok.String())
 		rings(t, s, s.Carol, "bob", tok, with)
-		s.Wait(9 * 24 * time.Hour)
+		s.Off(9 * 24 * time.Hour)
 		s.Bob.Registers()
 		s.Carol.Registers()
 		silent(t, s, s.Carol, "bob", with)

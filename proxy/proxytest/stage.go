@@ -172,9 +172,14 @@ func (s *Stage) close() {
 
 // Restart ends the server as a SIGKILL would, but for the store, which is
 // closed properly, and starts it again. Running calls know nothing of it.
-func (s *Stage) Restart() {
+func (s *Stage) Restart() { s.Off(0) }
+
+// Off is a Restart with a while between end and start: the quickest way to
+// let days pass.
+func (s *Stage) Off(d time.Duration) {
 	s.t.Helper()
 	s.close()
+	time.Sleep(d)
 	s.open()
 }
 
