@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -20,40 +21,92 @@ type AOR struct{ user, host string }
 // 254 at most, RFC 5321 §4.5.3.1).
 const maxLen = 256
 
+// maxRaw bounds what it is made from: a host in Unicode costs the square of its
+// length, seconds for one of a datagram's size, and a token may follow the user.
+const maxRaw = 1024
+
 // ErrBad is the error of everything that is not an address of record.
 var ErrBad = errors.New("not an address of record")
 
 // Parse reads "bob@example.com", "sip:bob@example.com;x=y?z", "sips:…" or
-// `"Bob" <sip:bob@example.com>`.
+// `"Bob" <sip:bob@example.com>`. A telephone number in a SIP URI (user=phone,
+// RFC 3261 §19.1.1) loses its visual separators.
 func Parse(s string) (AOR, error) {
-	s = strings.TrimSpace(s)
-	if i := strings.LastIndexByte(s, '<'); i >= 0 {
-		inner, _, ok := strings.Cut(s[i+1:], ">")
-		if !ok {
-			return AOR{}, ErrBad
-		}
-		s = inner
+	s, err := addrSpec(strings.TrimSpace(s))
+	if err != nil {
+		return AOR{}, err
 	}
-	for _, scheme := range []string{"sips:", "sip:"} {
-		if len(s) >= len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
-			s = s[len(scheme):]
-			break
-		}
-	}
-	i := strings.LastIndexByte(cutAfterHost(s), '@')
+	s, schemed := cutScheme(s)
+	s, params := cutAfterHost(s)
+	i := strings.LastIndexByte(s, '@')
 	if i < 0 {
 		return AOR{}, fmt.Errorf("%w: no user", ErrBad)
 	}
-	return New(s[:i], cutAfterHost(s)[i+1:])
+	user, host := s[:i], s[i+1:]
+	if !schemed && strings.Contains(user, ":") {
+		return AOR{}, fmt.Errorf("%w: not a SIP address", ErrBad) // another scheme
+	}
+	if number, ok := strings.CutPrefix(user, "+"); ok && isPhone(params) && digits(number) != "" {
+		user = "+" + digits(number)
+	}
+	return New(user, host)
+}
+
+// addrSpec takes the URI out of a name-addr (RFC 3261 §25.1): what stands in
+// quotes, or in a parameter, is no address.
+func addrSpec(s string) (string, error) {
+	rest := s
+	if strings.HasPrefix(s, `"`) {
+		end := 1
+		for end < len(s) && s[end] != '"' {
+			if s[end] == '\\' {
+				end++
+			}
+			end++
+		}
+		rest = s[min(end+1, len(s)):]
+	}
+	if i := strings.IndexByte(rest, '<'); i >= 0 {
+		inner, _, ok := strings.Cut(rest[i+1:], ">")
+		if !ok {
+			return "", ErrBad
+		}
+		return inner, nil
+	}
+	if len(rest) < len(s) {
+		return "", ErrBad // a display name without an address
+	}
+	return s, nil
+}
+
+// cutScheme removes "sip:" or "sips:".
+func cutScheme(s string) (rest string, found bool) {
+	for _, scheme := range []string{"sips:", "sip:"} {
+		if len(s) >= len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
+			return s[len(scheme):], true
+		}
+	}
+	return s, false
 }
 
 // cutAfterHost removes URI parameters and headers: what follows the host.
-func cutAfterHost(s string) string {
+func cutAfterHost(s string) (before, after string) {
 	at := strings.IndexByte(s, '@')
 	if i := strings.IndexAny(s[at+1:], ";?"); i >= 0 {
-		return s[:at+1+i]
+		return s[:at+1+i], s[at+1+i:]
 	}
-	return s
+	return s, ""
+}
+
+// isPhone says that URI parameters have user=phone.
+func isPhone(params string) bool {
+	params, _, _ = strings.Cut(params, "?")
+	for p := range strings.SplitSeq(params, ";") {
+		if strings.EqualFold(p, "user=phone") {
+			return true
+		}
+	}
+	return false
 }
 
 // ParseTel reads a tel URI (RFC 3966) as a number of domain: separators go,
@@ -90,10 +143,19 @@ func digits(s string) string {
 // user that may be percent-encoded and may have a password, and a host that
 // may have a port. A token in the user part is not part of the address.
 func New(user, host string) (AOR, error) {
+	if len(user) > maxRaw || len(host) > maxRaw {
+		return AOR{}, fmt.Errorf("%w: too long", ErrBad)
+	}
 	user, _, _ = strings.Cut(user, ":")
-	user, err := canonicalUser(cutToken(user))
+	user, err := canonicalUser(user)
 	if err != nil {
 		return AOR{}, err
+	}
+	if i := TokenAt(user); i >= 0 {
+		user = user[:i]
+	}
+	if user == "" {
+		return AOR{}, fmt.Errorf("%w: no user", ErrBad)
 	}
 	host, err = canonicalHost(host)
 	if err != nil {
@@ -105,20 +167,16 @@ func New(user, host string) (AOR, error) {
 	return AOR{user, host}, nil
 }
 
-// cutToken removes a "+pt1.…" suffix (token-spec: canon).
-func cutToken(user string) string {
-	for i := strings.Index(user, "+pt"); i >= 0; {
-		rest := user[i+3:]
-		if len(rest) >= 2 && rest[0] >= '1' && rest[0] <= '9' && rest[1] == '.' {
-			return user[:i]
+// TokenAt is where the "+pt1.…" of a decoded user part begins, in any case and
+// any version of tokens; -1 without (token-spec: canon).
+func TokenAt(user string) int {
+	for i := 0; i+5 <= len(user); i++ {
+		if user[i] == '+' && strings.EqualFold(user[i+1:i+3], "pt") &&
+			user[i+3] >= '1' && user[i+3] <= '9' && user[i+4] == '.' {
+			return i
 		}
-		next := strings.Index(rest, "+pt")
-		if next < 0 {
-			break
-		}
-		i += 3 + next
 	}
-	return user
+	return -1
 }
 
 // unreserved are the characters of a user part that need no escape (RFC 3261
@@ -147,9 +205,6 @@ func canonicalUser(s string) (string, error) {
 			return "", fmt.Errorf("%w: control character", ErrBad)
 		}
 		fmt.Fprintf(&b, "%%%02X", c)
-	}
-	if b.Len() == 0 {
-		return "", fmt.Errorf("%w: no user", ErrBad)
 	}
 	return b.String(), nil
 }
@@ -182,18 +237,36 @@ func canonicalHost(h string) (string, error) {
 		return ip.String(), nil
 	}
 	h, _, _ = strings.Cut(h, ":")
-	h = strings.TrimSuffix(h, ".")
-	a, err := idna.Lookup.ToASCII(h)
-	if err != nil || a == "" {
+	if !utf8.ValidString(h) {
 		return "", fmt.Errorf("%w: bad host", ErrBad)
 	}
-	return strings.ToLower(a), nil
+	a, err := idna.Lookup.ToASCII(h)
+	a = strings.ToLower(strings.TrimSuffix(a, ".")) // only now: U+3002 is a dot too
+	if err != nil || !labels(a) {
+		return "", fmt.Errorf("%w: bad host", ErrBad)
+	}
+	return a, nil
+}
+
+// labels says that a name has no empty label, nor one longer than DNS has
+// (RFC 1035 §2.3.4).
+func labels(name string) bool {
+	for l := range strings.SplitSeq(name, ".") {
+		if l == "" || len(l) > 63 {
+			return false
+		}
+	}
+	return true
 }
 
 // literal reads a host that is an IP address, with or without a port.
 func literal(h string) (netip.Addr, bool) {
 	if strings.HasPrefix(h, "[") {
-		h, _, _ = strings.Cut(h[1:], "]")
+		inner, after, ok := strings.Cut(h[1:], "]")
+		if !ok || after != "" && after[0] != ':' {
+			return netip.Addr{}, false
+		}
+		h = inner
 	} else if strings.Count(h, ":") == 1 {
 		h, _, _ = strings.Cut(h, ":")
 	}
