@@ -1,8 +1,10 @@
 package tokens
 
 import (
-	"net/url"
+	"strconv"
 	"strings"
+
+	"sotto/internal/aor"
 )
 
 // The places in which an INVITE carries a token. They are read here as
@@ -29,66 +31,65 @@ func FromHeader(value string) []string {
 }
 
 // CutUser takes the tokens out of a user part: a "+pt1.…" suffix, or the
-// literal "?Privacy-Token=…" that Linphone makes of a bare dialled string.
-// What looks like a token is removed even if it is none.
+// literal "?Privacy-Token=…" that Linphone makes of a bare dialled string,
+// percent-encoded or not. What looks like a token is removed even if it is none.
 func CutUser(user string) (clean string, found []string) {
-	clean, query, ok := cutFold(user, "?", "%3f")
-	if ok {
-		_, found = CutURIHeaders(unescape(query))
+	plain, at := decode(user)
+	end := len(plain)
+	if i := strings.IndexByte(plain, '?'); i >= 0 {
+		if _, in, ok := cutHeaders(strings.TrimLeft(plain[i:], "?")); ok {
+			found, end = in, i
+		}
 	}
-	if i := suffix(clean); i >= 0 {
-		found = append(found, strings.TrimLeft(unescape(clean[i:]), "+"))
-		clean = clean[:i]
+	if i := aor.TokenAt(plain[:end]); i >= 0 {
+		text := plain[i+1 : end]
+		if j := strings.IndexAny(text, ";?:"); j >= 0 {
+			text = text[:j]
+		}
+		found, end = append(found, text), i
 	}
-	return clean, found
+	return user[:at[end]], found
 }
 
-// suffix finds where the "+pt1." of a user part begins, -1 without.
-func suffix(user string) int {
-	lower := strings.ToLower(user)
-	for _, plus := range []string{"+pt", "%2bpt"} {
-		if i := strings.Index(lower, plus); i >= 0 {
-			rest := lower[i+len(plus):]
-			if len(rest) > 1 && rest[0] >= '1' && rest[0] <= '9' && rest[1] == '.' {
-				return i
+// decode decodes percent escapes, byte by byte, and says where each byte of
+// the result, and its end, was in s. A bad escape stands for itself.
+func decode(s string) (plain string, at []int) {
+	b := make([]byte, 0, len(s))
+	at = make([]int, 0, len(s)+1)
+	for i := 0; i < len(s); i++ {
+		c, from := s[i], i
+		if c == '%' && i+2 < len(s) {
+			if v, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				c, i = byte(v), i+2
 			}
 		}
+		b, at = append(b, c), append(at, from)
 	}
-	return -1
-}
-
-// cutFold cuts s at the first of several separators, in any case.
-func cutFold(s string, separators ...string) (before, after string, found bool) {
-	lower := strings.ToLower(s)
-	for _, sep := range separators {
-		if i := strings.Index(lower, sep); i >= 0 {
-			return s[:i], s[i+len(sep):], true
-		}
-	}
-	return s, "", false
+	return string(b), append(at, len(s))
 }
 
 // CutURIHeaders takes the tokens out of the headers of a URI, the text after
 // its '?', and returns what remains. A value ends at ';' too: baresip appends
 // URI parameters behind the headers.
 func CutURIHeaders(headers string) (rest string, found []string) {
+	rest, found, _ = cutHeaders(headers)
+	return rest, found
+}
+
+// cutHeaders is CutURIHeaders, and says whether a header for tokens was there,
+// with tokens or without.
+func cutHeaders(headers string) (rest string, found []string, ok bool) {
 	var kept []string
 	for h := range strings.SplitSeq(headers, "&") {
 		name, value, _ := strings.Cut(h, "=")
+		name, _ = decode(name)
 		if !strings.EqualFold(name, Header) && !strings.EqualFold(name, AliasHeader) {
 			kept = append(kept, h)
 			continue
 		}
 		value, _, _ = strings.Cut(value, ";")
-		found = append(found, FromHeader(unescape(value))...)
+		value, _ = decode(value)
+		found, ok = append(found, FromHeader(value)...), true
 	}
-	return strings.Join(kept, "&"), found
-}
-
-// unescape decodes percent escapes; a bad one leaves the text as it is.
-func unescape(s string) string {
-	if d, err := url.PathUnescape(s); err == nil {
-		return d
-	}
-	return s
+	return strings.Join(kept, "&"), found, ok
 }

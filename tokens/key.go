@@ -12,8 +12,12 @@ import (
 	"github.com/tyler-smith/go-bip39"
 )
 
-// phraseEntropy is the strength of a recovery phrase in bits: 12 words (BIP-39).
-const phraseEntropy = 128
+// phraseEntropy is the strength of a recovery phrase in bits, and phraseWords
+// how many words tell it (BIP-39).
+const (
+	phraseEntropy = 128
+	phraseWords   = 12
+)
 
 // ErrPhrase is the error of words that are no recovery phrase.
 var ErrPhrase = errors.New("not a recovery phrase: twelve words, of which the last checks the others")
@@ -37,9 +41,9 @@ func NewPhrase() (string, error) {
 // KeyFromPhrase derives the key of a recovery phrase (BIP-39 words, HKDF).
 // Case and spaces do not matter. It fails with ErrPhrase.
 func KeyFromPhrase(phrase string) (ed25519.PrivateKey, error) {
-	phrase = strings.Join(strings.Fields(strings.ToLower(phrase)), " ")
-	entropy, err := bip39.EntropyFromMnemonic(phrase)
-	if err != nil {
+	words := strings.Fields(strings.ToLower(phrase))
+	entropy, err := bip39.EntropyFromMnemonic(strings.Join(words, " "))
+	if err != nil || len(words) != phraseWords {
 		return nil, ErrPhrase
 	}
 	seed, err := hkdf.Key(sha256.New, entropy, nil, "SIP-PT1 signing key", ed25519.SeedSize)

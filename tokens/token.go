@@ -131,60 +131,73 @@ type Grant struct {
 // a grant without its recipient, caller or domain, and on an expiry that is
 // over or more than MaxLife away.
 func Issue(key ed25519.PrivateKey, g Grant, now time.Time) (Token, error) {
-	if err := g.check(now); err != nil {
+	whom, err := g.whom(now)
+	if err != nil {
 		return Token{}, err
 	}
+	var salt [saltSize]byte
+	if _, err := rand.Read(salt[:]); err != nil {
+		return Token{}, fmt.Errorf("making salt: %w", err)
+	}
+	return sign(key, g, whom, salt), nil
+}
+
+// whom is the caller or the domain that the grant names, in canonical form,
+// "" for one that names nobody. It refuses a grant that no token can express.
+func (g Grant) whom(now time.Time) (string, error) {
+	switch {
+	case g.Recipient.IsZero():
+		return "", errors.New("grant has no recipient")
+	case !g.Expires.After(now):
+		return "", errors.New("expiry is over")
+	case g.Expires.Sub(now) > MaxLife:
+		return "", fmt.Errorf("expiry is more than %d days away", MaxLife/day)
+	case g.Expires.Before(epoch) || g.Expires.After(lastExpiry()):
+		return "", errors.New("the clock is wrong: no token can express this expiry")
+	}
+	switch g.Bind {
+	case ToCaller:
+		if g.Caller.IsZero() {
+			return "", errors.New("grant names no caller")
+		}
+		return g.Caller.String(), nil
+	case ToDomain:
+		a, err := aor.New("x", g.Domain) // a domain has the form that it has in an address
+		if err != nil {
+			return "", fmt.Errorf("grant names no domain: %w", err)
+		}
+		return a.Host(), nil
+	case FirstUse, Open:
+		return "", nil
+	}
+	return "", errors.New("no such binding")
+}
+
+// sign makes the token of a grant to whom.
+func sign(key ed25519.PrivateKey, g Grant, whom string, salt [saltSize]byte) Token {
 	var t Token
 	t.body[0] = version<<4 | byte(g.Bind)
 	binary.BigEndian.PutUint16(t.body[1:3], expiryDay(g.Expires))
-	if _, err := rand.Read(t.body[3 : 3+saltSize]); err != nil {
-		return Token{}, fmt.Errorf("making salt: %w", err)
-	}
-	t.sign(key, g)
-	return t, nil
+	copy(t.body[3:], salt[:])
+	copy(t.body[3+saltSize:], ed25519.Sign(key, t.message(g.Recipient, whom)))
+	return t
 }
 
-// check refuses a grant that no token can express.
-func (g Grant) check(now time.Time) error {
-	switch {
-	case g.Recipient.IsZero():
-		return errors.New("grant has no recipient")
-	case g.Bind == ToCaller && g.Caller.IsZero():
-		return errors.New("grant names no caller")
-	case g.Bind == ToDomain && g.Domain == "":
-		return errors.New("grant names no domain")
-	case g.Bind > Open:
-		return errors.New("no such binding")
-	case !g.Expires.After(now):
-		return errors.New("expiry is over")
-	case g.Expires.Sub(now) > MaxLife:
-		return fmt.Errorf("expiry is more than %d days away", MaxLife/day)
-	}
-	return nil
-}
-
-// sign signs the token for what it is granted to.
-func (t *Token) sign(key ed25519.PrivateKey, g Grant) {
-	whom := g.Caller.String()
-	if g.Bind == ToDomain {
-		whom = strings.ToLower(g.Domain)
-	}
-	sig := ed25519.Sign(key, t.message(g.Recipient, whom))
-	copy(t.body[3+saltSize:], sig)
-}
+// lastExpiry is the last one on the grid that two octets hold, in 2199.
+func lastExpiry() time.Time { return epoch.Add((1<<16 - 1) / grid * grid * day) }
 
 // expiryDay rounds a time up to the grid.
 func expiryDay(at time.Time) uint16 {
 	days := (at.Sub(epoch) + day - 1) / day
 	days = (days + grid - 1) / grid * grid
-	return uint16(min(days, 1<<16-1)) //nolint:gosec // bounded here, and by MaxLife
+	return uint16(days) // not after lastExpiry
 }
 
 // message is what is signed: M of the specification.
 func (t Token) message(recipient aor.AOR, whom string) []byte {
 	r := recipient.String()
 	m := append([]byte("SIP-Privacy-Token/1\x00"), t.body[:3+saltSize]...)
-	m = binary.BigEndian.AppendUint16(m, uint16(len(r))) //nolint:gosec // an AOR has at most 256 octets
+	m = binary.BigEndian.AppendUint16(m, uint16(len(r))) // an AOR has at most 256 octets
 	m = append(m, r...)
 	h := t.callerHash(whom)
 	return append(m, h[:]...)
