@@ -49,7 +49,7 @@ type Config struct {
 	Register Register `yaml:"register"`
 	// Notice is about the message that tells of silenced calls.
 	Notice Notice `yaml:"notice"`
-	// Limits protect the server. 0 is the default, which the log shows at the start.
+	// Limits protect the server. Without a line, or with 0, what is shown here holds.
 	Limits Limits `yaml:"limits"`
 	// Shutdown is how long running calls may go on after SIGTERM.
 	Shutdown time.Duration `yaml:"shutdown"`
@@ -73,7 +73,7 @@ func (l *Listen) UnmarshalText(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("%q is no address and port; write one as 0.0.0.0:5060 or [::]:5060", addr)
 	}
-	l.Transport, l.Addr = transport, a
+	l.Transport, l.Addr = transport, netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 	return nil
 }
 
@@ -120,7 +120,7 @@ func (m *MediaAddress) UnmarshalText(b []byte) error {
 	}
 	l, err1 := netip.ParseAddr(strings.TrimSpace(local))
 	a, err2 := netip.ParseAddr(strings.TrimSpace(advertised))
-	if err1 != nil || err2 != nil || l.IsUnspecified() {
+	if err1 != nil || err2 != nil || l.IsUnspecified() || a.IsUnspecified() || l.Unmap().Is4() != a.Unmap().Is4() {
 		return fmt.Errorf("%q is no media address; write one as 192.0.2.1 or 10.0.0.5=192.0.2.1", b)
 	}
 	m.Local, m.Advertised = l.Unmap(), a.Unmap()
@@ -176,11 +176,12 @@ type Prefix struct{ netip.Prefix }
 func (p *Prefix) UnmarshalText(b []byte) error {
 	s := string(b)
 	if a, err := netip.ParseAddr(s); err == nil {
+		a = a.Unmap().WithZone("")
 		p.Prefix = netip.PrefixFrom(a, a.BitLen())
 		return nil
 	}
 	n, err := netip.ParsePrefix(s)
-	if err != nil {
+	if err != nil || n.Addr().Is4In6() {
 		return fmt.Errorf("%q is no address or prefix; write one as 192.0.2.1 or 192.0.2.0/24", s)
 	}
 	p.Prefix = n.Masked()
@@ -204,8 +205,8 @@ type Register struct {
 
 // Notice configures the notice of silenced calls.
 type Notice struct {
-	// MinDelay and MaxDelay are between what the notice waits, at random, so
-	// that it does not tell when exactly the call came.
+	// MinDelay and MaxDelay are the bounds of a random wait before the notice,
+	// so that it does not tell when exactly the call came.
 	MinDelay time.Duration `yaml:"min_delay"`
 	MaxDelay time.Duration `yaml:"max_delay"`
 }

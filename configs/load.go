@@ -1,15 +1,14 @@
 package configs
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
+	"sotto/internal/aor"
 )
 
 // Load reads a configuration file over the defaults. An unknown key is an
@@ -25,91 +24,186 @@ func Load(path string) (Config, error) {
 
 // parse reads the text of a configuration file.
 func parse(path string, raw []byte) (Config, error) {
-	c := Default()
-	dec := yaml.NewDecoder(bytes.NewReader(raw), yaml.DisallowUnknownField())
-	if err := dec.Decode(&c); err != nil && len(bytes.TrimSpace(raw)) > 0 {
-		return Config{}, fmt.Errorf("%s:%w", path, located(err))
+	c, d := Default(), document{lines: map[string]int{}}
+	if err := d.decode(raw, &c); err != nil {
+		return Config{}, d.at(path, err)
 	}
-	if key, err := c.check(); err != nil {
-		return Config{}, fmt.Errorf("%s:%d: %s: %w", path, lineOf(raw, key), key, err)
+	if err := c.check(); err != nil {
+		return Config{}, d.at(path, err)
 	}
 	return c, nil
 }
 
-// located puts a YAML error into the form "line:column: what".
-func located(err error) error {
-	var ye yaml.Error
-	if !errors.As(err, &ye) || ye.GetToken() == nil {
-		return err
-	}
-	pos := ye.GetToken().Position
-	what := ye.GetMessage()
-	if strings.HasPrefix(what, "unknown field") {
-		what += "; sotto.yaml shows all keys"
-	}
-	return fmt.Errorf("%d:%d: %s", pos.Line, pos.Column, what)
-}
-
-// lineOf is the line of a top-level key, 1 if it is not there.
-func lineOf(raw []byte, key string) int {
-	top, _, _ := strings.Cut(key, ".")
-	for i, line := range strings.Split(string(raw), "\n") {
-		if strings.HasPrefix(line, top+":") {
-			return i + 1
+// check refuses values that cannot be right, and brings domains into the form
+// in which addresses have them.
+func (c *Config) check() error {
+	for _, rule := range []func() error{
+		c.checkDomains, c.checkAdvertise, c.checkListen, c.checkValues, c.checkPeers,
+	} {
+		if err := rule(); err != nil {
+			return err
 		}
 	}
-	return 1
+	return nil
 }
 
-// check refuses values that cannot be right, and names the key.
-func (c Config) check() (key string, err error) {
+// checkDomains refuses lists that have something else than domains.
+func (c *Config) checkDomains() error {
+	if len(c.Domains) == 0 {
+		return &problem{key: "domains", what: "name at least one domain"}
+	}
+	for _, list := range []struct {
+		key string
+		all []string
+	}{{"domains", c.Domains}, {"known_domains", c.KnownDomains}, {"foreign_domains", c.ForeignDomains}} {
+		for i, text := range list.all {
+			host, ok := hostOf(text)
+			if !ok {
+				return &problem{
+					key:  fmt.Sprintf("%s[%d]", list.key, i),
+					what: fmt.Sprintf("%q is no domain; write one as example.com", text),
+				}
+			}
+			list.all[i] = host
+		}
+	}
+	if len(c.ForeignDomains) > 0 && c.Foreign == "off" {
+		return &problem{key: "foreign_domains", what: "counts only with foreign: allow; write that too, or leave it out"}
+	}
+	return nil
+}
+
+// hostOf is the canonical form of a host without a port.
+func hostOf(text string) (string, bool) {
+	if _, err := netip.ParseAddr(strings.Trim(text, "[]")); err != nil && strings.Contains(text, ":") {
+		return "", false
+	}
+	a, err := aor.New("x", text)
+	return a.Host(), err == nil
+}
+
+// checkAdvertise refuses what no phone could send to.
+func (c *Config) checkAdvertise() error {
+	_, ok := hostOf(c.Advertise)
+	ip, err := netip.ParseAddr(strings.Trim(c.Advertise, "[]"))
+	if c.Advertise == "" || ok && (err != nil || !ip.IsUnspecified()) {
+		return nil
+	}
+	return &problem{
+		key:  "advertise",
+		what: fmt.Sprintf("%q is no host; write a name or an address without a port, as sip.example.com", c.Advertise),
+	}
+}
+
+// checkListen refuses listeners that would be in each other's way.
+func (c *Config) checkListen() error {
+	if len(c.Listen) == 0 {
+		return &problem{key: "listen", what: "name at least one listener, as udp:0.0.0.0:5060"}
+	}
+	stream := func(l Listen) string { return strings.Replace(l.Transport, "tls", "tcp", 1) }
+	for i, l := range c.Listen {
+		j := slices.IndexFunc(c.Listen, func(o Listen) bool { return stream(o) == stream(l) && o.Addr == l.Addr })
+		if j < i && l.Addr.Port() != 0 {
+			return &problem{
+				key:  fmt.Sprintf("listen[%d]", i),
+				what: fmt.Sprintf("listen[%d] has this address and port already; tcp and tls each need their own", j),
+			}
+		}
+	}
+	return nil
+}
+
+// checkValues refuses single values, and pairs of them, that cannot be right.
+func (c *Config) checkValues() error {
 	for _, rule := range []struct {
 		key string
 		ok  bool
 		do  string
 	}{
-		{"domains", len(c.Domains) > 0, "name at least one domain"},
-		{"domains", !slices.Contains(c.Domains, ""), "a domain is empty"},
-		{"listen", len(c.Listen) > 0, "name at least one listener, as udp:0.0.0.0:5060"},
 		{"data_dir", c.DataDir != "", "name a directory"},
-		{"tls", (c.TLS.Cert == "") == (c.TLS.Key == ""), "cert and key go together"},
-		{"protect_ip", c.ProtectIP == "" || c.ProtectIP == "always", `write "always", or leave it out`},
+		{"tls.cert", c.TLS.Cert != "" || c.TLS.Key == "", "is missing beside tls.key; name both files, or none"},
+		{"tls.key", c.TLS.Key != "" || c.TLS.Cert == "", "is missing beside tls.cert; name both files, or none"},
+		{"protect_ip", oneOf(c.ProtectIP, "", "always"), `write "always", or leave it out`},
 		{"strangers", oneOf(c.Strangers, "uniform", "honest"), `write "uniform" or "honest"`},
 		{"foreign", oneOf(c.Foreign, "off", "allow"), `write "off" or "allow"`},
-		{"register.min", c.Register.Min >= time.Second, "write a time as 60s"},
+		{"register.min", c.Register.Min >= time.Second, "write a time of a second or more, as 60s"},
 		{"register.max", c.Register.Max >= c.Register.Min, "must not be below register.min"},
+		{
+			"register.default", c.Register.Default >= c.Register.Min && c.Register.Default <= c.Register.Max,
+			"must be between register.min and register.max",
+		},
 		{"register.per_user", c.Register.PerUser > 0, "must be at least 1"},
-		{"notice.min_delay", c.Notice.MinDelay >= 0, "must not be negative"},
 		{"notice.max_delay", c.Notice.MaxDelay >= c.Notice.MinDelay, "must not be below notice.min_delay"},
-		{"media.rest", c.Media.Rest >= 0, "must not be negative"},
+		{"media.ports", c.Media.Ports.Max-c.Media.Ports.Min >= 3, "has too few; a relayed call needs four"},
 		{"log.level", oneOf(c.Log.Level, "debug", "info", "warn", "error"), "write debug, info, warn or error"},
 		{"log.format", oneOf(c.Log.Format, "text", "json"), "write text or json"},
 	} {
 		if !rule.ok {
-			return rule.key, errors.New(rule.do)
+			return &problem{key: rule.key, what: rule.do}
 		}
 	}
-	return c.checkPeers()
+	return nil
 }
 
 // checkPeers refuses peers that cannot be recognised or reached.
-func (c Config) checkPeers() (key string, err error) {
+func (c *Config) checkPeers() error {
 	names := map[string]bool{"": true}
-	for _, p := range c.Peers {
+	for i, p := range c.Peers {
+		key := fmt.Sprintf("peers[%d]", i)
 		switch {
+		case p.Name == "":
+			return &problem{key: key + ".name", what: "give each peer a name"}
 		case names[p.Name]:
-			return "peers", fmt.Errorf("each peer needs a name of its own, %q has none", p.Name)
-		case len(p.Addresses) == 0 && p.TLSName == "" && p.Target == "":
-			return "peers", fmt.Errorf("peer %s needs addresses or tls_name to call in, or a target to be called", p.Name)
-		case p.Target != "" && !strings.HasPrefix(p.Target, "sip:") && !strings.HasPrefix(p.Target, "sips:"):
-			return "peers", fmt.Errorf("target of peer %s is no SIP URI; write one as sip:192.0.2.9:5060", p.Name)
+			return &problem{key: key + ".name", what: fmt.Sprintf("another peer is named %q; give each its own", p.Name)}
 		}
 		names[p.Name] = true
+		if err := p.check(key, c.TLS.ClientCA != ""); err != nil {
+			return err
+		}
 	}
 	if !names[c.DefaultRoute] {
-		return "default_route", fmt.Errorf("no peer is named %q", c.DefaultRoute)
+		return &problem{key: "default_route", what: fmt.Sprintf("no peer is named %q; peers has their names", c.DefaultRoute)}
 	}
-	return "", nil
+	return nil
+}
+
+// check refuses a peer that cannot be recognised or reached.
+func (p Peer) check(key string, certificates bool) error {
+	recognised := len(p.Addresses) > 0 || p.TLSName != ""
+	for i, a := range p.Addresses {
+		if a.Bits() == 0 {
+			return &problem{key: fmt.Sprintf("%s.addresses[%d]", key, i), what: "is everybody; name the peer's own addresses"}
+		}
+	}
+	switch {
+	case !recognised && p.Target == "":
+		return &problem{key: key, what: "needs addresses or tls_name to call in, or a target to be called"}
+	case !recognised && p.Trusted:
+		return &problem{key: key + ".trusted", what: "needs addresses or tls_name, by which the peer is recognised"}
+	case !recognised && p.PSAP:
+		return &problem{key: key + ".psap", what: "needs addresses or tls_name, by which the peer is recognised"}
+	case p.TLSName != "" && !certificates:
+		return &problem{key: key + ".tls_name", what: "needs tls.client_ca, which says whose certificates count"}
+	case p.Target != "" && !sipTarget(p.Target):
+		return &problem{
+			key:  key + ".target",
+			what: fmt.Sprintf("%q is no SIP URI; write one as sip:192.0.2.9:5060", p.Target),
+		}
+	}
+	return nil
+}
+
+// sipTarget says that a text is a SIP URI with a host.
+func sipTarget(text string) bool {
+	scheme, rest, _ := strings.Cut(text, ":")
+	if !oneOf(strings.ToLower(scheme), "sip", "sips") {
+		return false
+	}
+	if i := strings.IndexAny(rest, ";?"); i >= 0 {
+		rest = rest[:i]
+	}
+	_, err := aor.New("x", rest[strings.LastIndexByte(rest, '@')+1:])
+	return err == nil
 }
 
 func oneOf(s string, words ...string) bool { return slices.Contains(words, s) }
