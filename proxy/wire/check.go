@@ -1,30 +1,32 @@
 package wire
 
 import (
-	"bytes"
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
 )
 
-// check looks at a message that was parsed: what RFC 3261 §8.1.1, §16.3 and
-// §18 ask of it and the parser does not.
-func check(m sip.Message, head []byte) *Reject {
-	for name, most := range single {
-		if n := len(m.GetHeaders(name)); n > 1 || n < most.least {
-			return bad("header missing or doubled: " + name)
+// check looks at a message that was parsed from these lines: that the parser
+// has lost nothing, and what RFC 3261 §8.1.1, §16.3 and §18 ask of a message.
+func check(m sip.Message, lines []string) *Reject {
+	headers := headersOf(m)
+	if !complete(m, headers, lines) {
+		return bad("header that the parser reads as several")
+	}
+	if why := count(headers); why != "" {
+		return bad("header missing or doubled: " + why)
+	}
+	for i, line := range lines[1:] {
+		if strings.Contains(line, `"`) {
+			mend(headers[i], line)
 		}
 	}
-	via := m.Via()
-	if via == nil || via.Host == "" || via.Transport == "" || strings.ContainsAny(via.Host, " ,\t") || badPort(via.Port) {
-		return bad("Via")
-	}
-	if len(m.From().Address.Host) == 0 && m.From().Address.Raw() == "" {
+	if m.From().Address.Host == "" && m.From().Address.Raw() == "" {
 		return bad("From")
 	}
 	switch m := m.(type) {
 	case *sip.Request:
-		return checkRequest(m, head)
+		return checkRequest(m, lines[0])
 	case *sip.Response:
 		if m.StatusCode < 100 || m.StatusCode > 699 {
 			return &Reject{Why: "status code"}
@@ -33,42 +35,54 @@ func check(m sip.Message, head []byte) *Reject {
 	return nil
 }
 
-// single are the headers that stand at most once, and those that must.
-var single = map[string]struct{ least int }{
-	"From": {1}, "To": {1}, "Call-ID": {1}, "CSeq": {1},
-	"Max-Forwards": {0}, "Content-Type": {0},
+// complete says that each line became one header. The parser adds a
+// Content-Length to a body that came without.
+func complete(m sip.Message, headers []sip.Header, lines []string) bool {
+	added := 0
+	if len(headers) > 0 && len(m.Body()) > 0 {
+		if _, ok := headers[len(headers)-1].(*sip.ContentLengthHeader); ok && len(headers) == len(lines) {
+			added = 1
+		}
+	}
+	return len(headers) == len(lines)-1+added
+}
+
+// count says which of the headers that stand once, or at most once, do not.
+func count(headers []sip.Header) string {
+	found := map[string]int{}
+	for _, h := range headers {
+		switch h.(type) {
+		case *sip.FromHeader, *sip.ToHeader, *sip.CallIDHeader, *sip.CSeqHeader, *sip.ViaHeader,
+			*sip.MaxForwardsHeader, *sip.ContentTypeHeader, *sip.ReferToHeader, *sip.ReferredByHeader:
+			found[strings.ToLower(h.Name())]++
+		}
+	}
+	for _, name := range []string{"from", "to", "call-id", "cseq", "via"} {
+		if found[name] == 0 {
+			return name
+		}
+	}
+	delete(found, "via") // may stand more than once
+	for name, n := range found {
+		if n > 1 {
+			return name
+		}
+	}
+	return ""
 }
 
 // checkRequest checks the start line against the rest.
-func checkRequest(req *sip.Request, head []byte) *Reject {
-	line, _, _ := bytes.Cut(head, []byte("\r\n"))
-	words := bytes.Split(line, []byte(" "))
+func checkRequest(req *sip.Request, line string) *Reject {
+	method, _, _ := strings.Cut(line, " ")
 	switch {
-	case len(words) != 3:
-		return bad("start line")
-	case !bytes.EqualFold(words[2], []byte("SIP/2.0")):
-		return &Reject{Code: 505, Why: "version"}
-	case string(words[0]) != string(req.Method):
+	case method != string(req.Method):
 		return &Reject{Code: 501, Why: "method in lower case"} // the parser would change it
 	case req.CSeq().MethodName != req.Method:
 		return bad("CSeq is of another method")
-	case badPort(req.Recipient.Port), badPort(req.From().Address.Port), badPort(req.To().Address.Port):
-		return bad("port")
-	case req.Recipient.Scheme == "sip" && req.Recipient.Host == "":
-		return bad("Request-URI")
-	}
-	for _, h := range req.GetHeaders("Via") {
-		v, ok := h.(*sip.ViaHeader)
-		if !ok {
-			return bad("Via")
-		}
-		if v.Host == "" || strings.ContainsAny(v.Host, " ,\t") {
-			return bad("Via")
-		}
+	case len(req.Recipient.Headers) > 0: // RFC 3261 §19.1.1
+		return bad("Request-URI with headers")
 	}
 	return nil
 }
 
 func bad(why string) *Reject { return &Reject{Code: 400, Why: why} }
-
-func badPort(p int) bool { return p < 0 || p > 65535 }

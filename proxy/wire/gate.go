@@ -7,7 +7,7 @@ import (
 )
 
 // gate looks at the bytes of a message before the parser does, in one pass
-// over its header, and splits it into header block and body.
+// over its header, and splits it into header block, without folds, and body.
 func gate(b []byte) (head, body []byte, rej *Reject) {
 	if len(b) > MaxMessage {
 		return nil, nil, &Reject{Why: "message too large"}
@@ -17,8 +17,12 @@ func gate(b []byte) (head, body []byte, rej *Reject) {
 	if !ok || len(head) > maxBlock {
 		return nil, nil, &Reject{Why: "no end of header, or header too large"}
 	}
+	if controlled(head) { // no answer either: its lines would not be ours
+		return nil, nil, &Reject{Code: 400, Why: "NUL, bare CR or bare LF in header"}
+	}
+	head = unfold(head)
 	if why := scan(head); why != "" {
-		return nil, nil, (&Reject{Code: 400, Why: why}).answered(safe(head))
+		return nil, nil, (&Reject{Code: 400, Why: why}).answered(head)
 	}
 	n, has, ok := contentLength(head)
 	switch {
@@ -32,56 +36,45 @@ func gate(b []byte) (head, body []byte, rej *Reject) {
 	return head, body, nil
 }
 
-// safe is a header block from which an answer may be made: empty if it holds
-// bytes that could make lines of their own.
-func safe(head []byte) []byte {
-	if controlled(head) {
-		return nil
-	}
-	return head
-}
-
-// scan checks what the parser does not: control characters, sizes, and forms
-// that make it slow or grow. It returns what is wrong.
-func scan(head []byte) string {
-	if controlled(head) {
-		return "NUL, bare CR or bare LF in header"
-	}
-	lines, length, parts := 0, 0, 0
-	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
-		if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') { // folded: RFC 3261 §7.3.1
-			length += len(line)
-		} else {
-			lines, length, parts = lines+1, len(line), 0
-		}
-		parts += separators(line)
-		if lines > maxHeaders || length > maxLine || parts > maxParts {
-			return "too many or too long header lines"
-		}
-		if quotedVia(line) {
-			return "quote in Via"
-		}
-	}
-	start, _, _ := bytes.Cut(head, []byte("\r\n"))
-	if bytes.IndexByte(start, '"') >= 0 && !bytes.HasPrefix(start, []byte("SIP/")) {
-		return "quote in Request-URI"
-	}
-	return ""
-}
-
 // controlled says that b has a NUL, or a CR or LF that does not end a line.
 func controlled(b []byte) bool {
-	for i, c := range b {
+	if bytes.IndexByte(b, 0) >= 0 {
+		return true
+	}
+	ends := bytes.Count(b, []byte("\r\n"))
+	return bytes.Count(b, []byte("\r")) != ends || bytes.Count(b, []byte("\n")) != ends
+}
+
+// unfold makes one line of each header (RFC 3261 §7.3.1). The start line has
+// no continuation: what looks like one is left, and is no header.
+func unfold(head []byte) []byte {
+	if !bytes.Contains(head, []byte("\r\n ")) && !bytes.Contains(head, []byte("\r\n\t")) {
+		return head
+	}
+	out := make([]byte, 0, len(head))
+	for i, line := range bytes.Split(head, []byte("\r\n")) {
 		switch {
-		case c == 0:
-			return true
-		case c == '\r' && (i+1 == len(b) || b[i+1] != '\n'):
-			return true
-		case c == '\n' && (i == 0 || b[i-1] != '\r'):
-			return true
+		case i > 1 && len(line) > 0 && (line[0] == ' ' || line[0] == '\t'):
+			out = append(bytes.TrimRight(out, " \t"), ' ')
+			line = bytes.TrimLeft(line, " \t")
+		case i > 0:
+			out = append(out, "\r\n"...)
+		}
+		out = append(out, line...)
+	}
+	return out
+}
+
+// scan checks what the parser does not: sizes, and forms that make it slow or
+// grow. It returns what is wrong.
+func scan(head []byte) string {
+	lines := 0
+	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+		if lines++; lines > maxHeaders+1 || len(line) > maxLine || separators(line) > maxParts {
+			return "too many or too long header lines"
 		}
 	}
-	return false
+	return ""
 }
 
 // separators counts what starts a parameter or a value, outside of quotes.
@@ -100,18 +93,14 @@ func separators(line []byte) int {
 	return n
 }
 
-// quotedVia says that a line is a Via with a quoted string: legal in theory,
-// in no phone, and the parser multiplies it.
-func quotedVia(line []byte) bool {
-	name, value, ok := bytes.Cut(line, []byte(":"))
-	return ok && fullName(string(bytes.TrimSpace(name))) == "via" && bytes.IndexByte(value, '"') >= 0
-}
-
 // contentLength reads the header; several must agree (RFC 3261 §18.3).
 func contentLength(head []byte) (n int, has, ok bool) {
 	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
 		name, value, found := bytes.Cut(line, []byte(":"))
-		if !found || fullName(string(bytes.TrimSpace(name))) != "content-length" {
+		if name = bytes.TrimSpace(name); !found || len(name) != 1 && len(name) != len("content-length") {
+			continue
+		}
+		if fullName(string(name)) != "content-length" {
 			continue
 		}
 		v, err := strconv.ParseUint(strings.TrimSpace(string(value)), 10, 31)

@@ -1,60 +1,209 @@
 package wire
 
 import (
-	"bytes"
 	"strings"
 )
 
-// normal puts legal but unusual forms of a header block into the form that
-// the parser reads rightly: folded lines, compact names, blanks around
-// separators. Most messages have none of them and are returned as they are.
-func normal(head []byte) ([]byte, *Reject) {
-	lines := bytes.Split(head, []byte("\r\n"))
-	changed := false
-	out := make([][]byte, 0, len(lines))
-	for i, line := range lines {
-		if i > 1 && len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
-			last := len(out) - 1
-			out[last] = append(append(bytes.Clone(out[last]), ' '), bytes.TrimLeft(line, " \t")...)
-			changed = true
-			continue
-		}
-		out = append(out, line)
+// normal puts legal but unusual forms of a header block into the one form that
+// the parser reads rightly: full names, one value a line, no blanks around
+// separators. It refuses what the parser would take and misread. The first
+// line of what it returns is the start line, each other one header.
+func normal(head []byte) ([]string, *Reject) {
+	lines := strings.Split(string(head), "\r\n")
+	start, rej := startLine(lines[0])
+	if rej != nil {
+		return nil, rej
 	}
-	for i, line := range out[1:] {
-		n, ok := normalLine(line)
-		if !ok {
-			return head, &Reject{Code: 400, Why: "header line without a name"}
+	out := make([]string, 1, len(lines)+8)
+	out[0] = start
+	length := false
+	for _, line := range lines[1:] {
+		key, value, ok := strings.Cut(line, ":")
+		key = strings.TrimRight(key, " \t")
+		if !ok || !isToken(key) {
+			return nil, bad("header line without a name")
 		}
-		if n != nil {
-			out[i+1], changed = n, true
+		value = strings.Trim(value, " \t")
+		full := fullName(key)
+		if full == "content-length" { // the gate has seen that they agree
+			if length {
+				continue
+			}
+			length = true
+		}
+		if len(key) == 1 && full != key {
+			key = titles[full]
+		}
+		if out, ok = values(out, key, full, value); !ok {
+			return nil, bad(full)
 		}
 	}
-	if !changed {
-		return head, nil
-	}
-	return bytes.Join(out, []byte("\r\n")), nil
+	return out, nil
 }
 
-// normalLine returns the usual form of a header line, nil if it has it.
-func normalLine(line []byte) ([]byte, bool) {
-	name, value, ok := bytes.Cut(line, []byte(":"))
-	key := strings.TrimSpace(string(name))
-	if !ok || key == "" || strings.ContainsAny(key, " \t\"<>@,;") {
-		return nil, false
+// startLine checks the words of the start line and tidies the Request-URI. A
+// response passes as it is: its reason may be anything.
+func startLine(line string) (string, *Reject) {
+	if strings.HasPrefix(line, "SIP/") {
+		if !strings.HasPrefix(line, "SIP/2.0 ") {
+			return "", &Reject{Why: "version"}
+		}
+		return line, nil
 	}
-	full := key
-	if f, ok := compact[strings.ToLower(key)]; ok {
-		full = titles[f]
+	words := strings.Split(line, " ")
+	if len(words) != 3 || !isToken(words[0]) {
+		return "", bad("start line")
 	}
-	v := strings.Trim(string(value), " \t")
-	if blanks[strings.ToLower(full)] {
-		v = tighten(v)
+	if !strings.EqualFold(words[2], "SIP/2.0") {
+		return "", &Reject{Code: 505, Why: "version"}
 	}
-	if full == string(name) && v == strings.TrimLeft(string(value), " ") {
-		return nil, true
+	uri, ok := tidyURI(words[1])
+	if !ok {
+		return "", bad("Request-URI")
 	}
-	return []byte(full + ": " + v), true
+	if scheme, _, ok := strings.Cut(uri, ":"); ok && !letters(scheme) && isToken(scheme) {
+		return "", &Reject{Code: 416, Why: "scheme of the Request-URI"} // the parser takes letters only
+	}
+	return words[0] + " " + uri + " " + words[2], nil
+}
+
+// values appends the lines that a header makes: most one, as it is.
+func values(out []string, key, full, value string) ([]string, bool) {
+	line := func(v string) { out = append(out, key+": "+v) }
+	switch full {
+	case "via":
+		for v := range strings.SplitSeq(value, ",") {
+			v, ok := tidyVia(v)
+			if !ok {
+				return nil, false
+			}
+			line(v)
+		}
+	case "contact", "route", "record-route":
+		for _, v := range list(value) {
+			v, ok := tidyAddress(v)
+			if !ok {
+				return nil, false
+			}
+			if i := strings.IndexByte(v, '<'); i > 0 && strings.Contains(v[:i], `\`) {
+				v = v[i:] // the parser looks for commas behind an escaped quote
+			}
+			line(v)
+		}
+	case "from", "to", "refer-to", "referred-by":
+		v, ok := tidyAddress(value)
+		if !ok {
+			return nil, false
+		}
+		line(v)
+	case "cseq":
+		line(tighten(value, ""))
+	default:
+		line(value)
+	}
+	return out, true
+}
+
+// tidyVia puts one Via into the usual form (RFC 3261 §20.42):
+// SIP/2.0/UDP host:port;name=value. Quotes are legal in theory, in no phone.
+func tidyVia(v string) (string, bool) {
+	v = tighten(v, ";=/:")
+	protocol, rest, ok := strings.Cut(v, " ")
+	if !ok || strings.Count(protocol, "/") != 2 || strings.ContainsAny(rest, " \t\"<>") {
+		return "", false
+	}
+	for word := range strings.SplitSeq(protocol, "/") {
+		if !isToken(word) {
+			return "", false
+		}
+	}
+	pieces := strings.Split(rest, ";")
+	kept := pieces[:1]
+	if !isHostPort(pieces[0]) {
+		return "", false
+	}
+	for _, p := range pieces[1:] {
+		name, _, _ := strings.Cut(p, "=")
+		switch {
+		case p == "":
+			continue // of a doubled or trailing semicolon
+		case !isToken(name):
+			return "", false
+		}
+		kept = append(kept, p)
+	}
+	return protocol + " " + strings.Join(kept, ";"), true
+}
+
+// tighten removes blanks beside separators and at the ends, and makes one
+// blank of several (RFC 3261 §25.1), outside of quotes and angle brackets.
+func tighten(v, separators string) string {
+	v = strings.Trim(v, " \t")
+	if !loose(v, separators) {
+		return v
+	}
+	var b strings.Builder
+	quoted, angle, blank, last := false, false, false, byte(0)
+	for i := 0; i < len(v); i++ {
+		c := v[i]
+		if !quoted && !angle && (c == ' ' || c == '\t') {
+			blank = true
+			continue
+		}
+		if blank && !among(last, separators) && !among(c, separators) {
+			b.WriteByte(' ')
+		}
+		blank, last = false, c
+		b.WriteByte(c)
+		switch {
+		case quoted && c == '\\' && i+1 < len(v):
+			i++
+			b.WriteByte(v[i])
+		case c == '"' && !angle:
+			quoted = !quoted
+		case c == '<' && !quoted:
+			angle = true
+		case c == '>' && !quoted:
+			angle = false
+		}
+	}
+	return b.String()
+}
+
+// loose says that a value may have a blank to remove.
+func loose(v, separators string) bool {
+	for i := range len(v) {
+		switch {
+		case v[i] == '\t':
+			return true
+		case v[i] == ' ' && (v[i-1] == ' ' || among(v[i-1], separators) || among(v[i+1], separators)):
+			return true
+		}
+	}
+	return false
+}
+
+func among(c byte, set string) bool { return strings.IndexByte(set, c) >= 0 }
+
+// isToken says that s is a token of RFC 3261 §25.1.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && !among(c, "-.!%*_+`'~") {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// letters says that s has nothing else.
+func letters(s string) bool {
+	for i := range len(s) {
+		if c := s[i] | 0x20; c < 'a' || c > 'z' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // titles are the full names of those that have a compact form.
@@ -70,56 +219,3 @@ var titles = func() map[string]string {
 	m["call-id"] = "Call-ID"
 	return m
 }()
-
-// blanks are the headers in which the parser trips over blanks that RFC 3261
-// §25.1 allows around ; = , : / and between the words of CSeq.
-var blanks = map[string]bool{"via": true, "from": true, "to": true, "contact": true, "cseq": true}
-
-// tighten removes blanks around separators and doubled ones, outside of quotes
-// and angle brackets.
-func tighten(v string) string {
-	if !strings.Contains(v, "  ") && !strings.ContainsAny(v, "\t") && !loose(v) {
-		return v
-	}
-	var b strings.Builder
-	quoted, angle := false, false
-	for i := 0; i < len(v); i++ {
-		c := v[i]
-		switch {
-		case quoted && c == '\\' && i+1 < len(v):
-			b.WriteByte(c)
-			i++
-			c = v[i]
-		case c == '"':
-			quoted = !quoted
-		case !quoted && c == '<':
-			angle = true
-		case c == '>':
-			angle = false
-		case !quoted && !angle && (c == ' ' || c == '\t'):
-			if idle(v, i) {
-				continue
-			}
-			c = ' '
-		}
-		b.WriteByte(c)
-	}
-	return b.String()
-}
-
-// idle says that the blank at i stands beside a separator or another blank.
-func idle(v string, i int) bool {
-	const separators = ";=,/ \t"
-	return i == 0 || i+1 == len(v) || strings.IndexByte(separators, v[i-1]) >= 0 && v[i-1] != '>' ||
-		strings.IndexByte(separators, v[i+1]) >= 0
-}
-
-// loose says that a value has a blank beside a separator.
-func loose(v string) bool {
-	for i := range len(v) {
-		if (v[i] == ' ') && idle(v, i) {
-			return true
-		}
-	}
-	return false
-}

@@ -44,26 +44,27 @@ func Parse(b []byte) (sip.Message, error) {
 	if rej != nil {
 		return nil, rej
 	}
-	head, rej = normal(head)
+	lines, rej := normal(head)
 	if rej != nil {
 		return nil, rej.answered(head)
 	}
-	m, err := sip.NewParser().ParseSIP(join(head, body))
+	m, err := sip.NewParser().ParseSIP(join(lines, len(head), body))
 	if err != nil {
 		return nil, (&Reject{Code: sip.StatusBadRequest, Why: "not parsed"}).answered(head)
 	}
-	if rej := check(m, head); rej != nil {
+	if rej := check(m, lines); rej != nil {
 		return nil, rej.answered(head)
 	}
 	return m, nil
 }
 
-// join puts a message together again with the length that its body has.
-func join(head, body []byte) []byte {
-	out := make([]byte, 0, len(head)+len(body)+4)
-	out = append(out, head...)
-	out = append(out, "\r\n\r\n"...)
-	return append(out, body...)
+// join makes a message of lines and a body.
+func join(lines []string, size int, body []byte) []byte {
+	out := make([]byte, 0, size+len(body)+8*len(lines))
+	for _, l := range lines {
+		out = append(append(out, l...), "\r\n"...)
+	}
+	return append(append(out, "\r\n"...), body...)
 }
 
 // answered adds the stateless response (RFC 3261 §8.2.6, §16.3): the headers

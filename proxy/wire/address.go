@@ -1,0 +1,256 @@
+package wire
+
+import (
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// list splits the values of a header at its commas, but for those in quotes
+// and angle brackets (RFC 3261 §7.3.1).
+func list(v string) []string {
+	if !strings.Contains(v, ",") {
+		return []string{v}
+	}
+	var all []string
+	start, quoted, angle := 0, false, false
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"' && !angle:
+			quoted = !quoted
+		case c == '<' && !quoted:
+			angle = true
+		case c == '>' && !quoted:
+			angle = false
+		case c == ',' && !quoted && !angle:
+			all, start = append(all, v[start:i]), i+1
+		}
+	}
+	return append(all, v[start:])
+}
+
+// tidyAddress puts a name-addr or addr-spec with its parameters into the usual
+// form (RFC 3261 §20.10). A display name that was not quoted is the parser's
+// to quote; it must not be able to end the quotes.
+func tidyAddress(v string) (string, bool) {
+	v = tighten(v, ";=")
+	name, uri, params, ok := splitAddress(v)
+	if !ok || !goodParams(params) {
+		return "", false
+	}
+	tidy, ok := tidyURI(uri)
+	if !ok {
+		return "", false
+	}
+	if tidy == uri {
+		return v, true
+	}
+	if strings.HasPrefix(v[len(name):], "<") {
+		return name + "<" + tidy + ">" + params, true
+	}
+	return tidy + params, true
+}
+
+// splitAddress finds the parts of an address: what stands before the angle
+// bracket, the URI, and from the first semicolon the parameters.
+func splitAddress(v string) (name, uri, params string, ok bool) {
+	i := strings.IndexAny(v, `<;"`)
+	if i == 0 && v[0] == '"' {
+		end := closing(v)
+		if end < 0 {
+			return "", "", "", false
+		}
+		i = end + len(v[end:]) - len(strings.TrimLeft(v[end:], " "))
+		if i == len(v) || v[i] != '<' {
+			return "", "", "", false
+		}
+	}
+	switch {
+	case i < 0: // no parameters
+		return "", v, "", bare(v)
+	case v[i] == ';':
+		return "", v[:i], v[i:], bare(v[:i])
+	case v[i] == '"' || v[0] != '"' && strings.Contains(v[:i], `\`):
+		return "", "", "", false
+	}
+	uri, params, ok = strings.Cut(v[i+1:], ">")
+	return v[:i], uri, params, ok && (params == "" || params[0] == ';')
+}
+
+// closing is where the quoted string ends with which v begins: behind its
+// quote, or negative.
+func closing(v string) int {
+	for i := 1; i < len(v); i++ {
+		switch v[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// bare says that a URI may stand without angle brackets (RFC 3261 §20).
+func bare(uri string) bool { return !strings.ContainsAny(uri, ",?") }
+
+// tidyURI refuses a URI with characters that none may have, and puts a SIP URI
+// into the form that the parser reads: no empty parameter, and a '=' behind
+// the last one if headers follow.
+func tidyURI(u string) (string, bool) {
+	if u == "" || strings.ContainsAny(u, " \t\"<>") {
+		return "", false
+	}
+	scheme, rest, ok := strings.Cut(u, ":")
+	if !ok || !strings.EqualFold(scheme, "sip") && !strings.EqualFold(scheme, "sips") {
+		return u, ok || u == "*"
+	}
+	_, place, found := strings.Cut(rest, "@")
+	if !found {
+		place = rest
+	}
+	user := u[:len(u)-len(place)]
+	end := strings.IndexAny(place, ";?")
+	if end < 0 {
+		end = len(place)
+	}
+	if !isHostPort(strings.TrimPrefix(place[:end], "//")) {
+		return "", false
+	}
+	if end == len(place) {
+		return u, true
+	}
+	params, headers, has := strings.Cut(place[end:], "?")
+	params = tidyParams(params, ";")
+	if !has {
+		return user + place[:end] + params, true
+	}
+	if last := params[strings.LastIndexByte(params, ';')+1:]; last != "" && !strings.Contains(last, "=") {
+		params += "="
+	}
+	if headers = tidyParams(headers, "&"); headers == "" {
+		return user + place[:end] + params, true
+	}
+	return user + place[:end] + params + "?" + headers[1:], true
+}
+
+// tidyParams removes the empty ones; each of the others has its separator
+// before it.
+func tidyParams(s, separator string) string {
+	var b strings.Builder
+	for p := range strings.SplitSeq(s, separator) {
+		if p != "" {
+			b.WriteString(separator + p)
+		}
+	}
+	return b.String()
+}
+
+// isHostPort says that s is a host with or without a port (RFC 3261 §25.1).
+func isHostPort(s string) bool {
+	host, rest := s, ""
+	if strings.HasPrefix(s, "[") {
+		i := strings.IndexByte(s, ']')
+		if i < 2 {
+			return false
+		}
+		host, rest = s[1:i], s[i+1:]
+		if strings.Trim(host, "0123456789abcdefABCDEF:.") != "" {
+			return false
+		}
+	} else {
+		if i := strings.IndexByte(s, ':'); i >= 0 {
+			host, rest = s[:i], s[i:]
+		}
+		if !isToken(host) || strings.ContainsAny(host, "!%*+`'~") {
+			return false
+		}
+	}
+	return rest == "" || isPort(strings.TrimPrefix(rest, ":")) && rest[0] == ':'
+}
+
+// isPort says that s is a port number. 0 is none.
+func isPort(s string) bool {
+	n := 0
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' || n > 65535 {
+			return false
+		}
+		n = n*10 + int(s[i]-'0')
+	}
+	return n > 0 && n <= 65535
+}
+
+// goodParams says that the parameters of an address are a list of token or
+// token=value, where a value may be quoted.
+func goodParams(s string) bool {
+	for _, p := range pieces(s) {
+		name, value, _ := strings.Cut(p, "=")
+		switch {
+		case !isToken(name):
+			return false
+		case strings.HasPrefix(value, `"`):
+			if closing(value) != len(value) {
+				return false
+			}
+		case strings.ContainsAny(value, " \t\"<>,"):
+			return false
+		}
+	}
+	return true
+}
+
+// pieces splits parameters at semicolons that are not in quotes, without
+// empty ones.
+func pieces(s string) []string {
+	var all []string
+	start, quoted := 0, false
+	end := func(i int) {
+		if i > start {
+			all = append(all, s[start:i])
+		}
+		start = i + 1
+	}
+	for i := 0; i < len(s); i++ {
+		switch {
+		case quoted && s[i] == '\\':
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == ';' && !quoted:
+			end(i)
+		}
+	}
+	end(len(s))
+	return all
+}
+
+// mend reads the parameters of an address with quotes again: the parser takes
+// what is in them for parameters, and doubles the quotes of a value with blanks.
+func mend(h sip.Header, line string) {
+	_, value, _ := strings.Cut(line, ": ")
+	_, _, params, _ := splitAddress(value)
+	if !strings.Contains(params, `"`) {
+		return
+	}
+	all := sip.NewParams()
+	for _, p := range pieces(params) {
+		name, v, _ := strings.Cut(p, "=")
+		if strings.HasPrefix(v, `"`) && strings.ContainsAny(v, " \t") {
+			v = v[1 : len(v)-1] // the serializer adds them
+		}
+		all.Add(name, v)
+	}
+	switch h := h.(type) {
+	case *sip.FromHeader:
+		h.Params = all
+	case *sip.ToHeader:
+		h.Params = all
+	case *sip.ContactHeader:
+		h.Params = all
+	case *sip.ReferredByHeader:
+		h.Params = all
+	}
+}
