@@ -53,6 +53,16 @@ func tidyAddress(v string) (string, bool) {
 	return tidy + params, true
 }
 
+// tidyListed is tidyAddress for one address of a list. A display name with an
+// escaped quote is dropped: the parser looks for commas behind it.
+func tidyListed(v string) (string, bool) {
+	v, ok := tidyAddress(v)
+	if i := strings.IndexByte(v, '<'); i > 0 && strings.Contains(v[:i], `\`) {
+		v = v[i:]
+	}
+	return v, ok
+}
+
 // splitAddress finds the parts of an address: what stands before the angle
 // bracket, the URI, and from the first semicolon the parameters.
 func splitAddress(v string) (name, uri, params string, ok bool) {

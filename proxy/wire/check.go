@@ -79,8 +79,6 @@ func checkRequest(req *sip.Request, line string) *Reject {
 		return &Reject{Code: 501, Why: "method in lower case"} // the parser would change it
 	case req.CSeq().MethodName != req.Method:
 		return bad("CSeq is of another method")
-	case len(req.Recipient.Headers) > 0: // RFC 3261 §19.1.1
-		return bad("Request-URI with headers")
 	}
 	return nil
 }

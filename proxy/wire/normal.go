@@ -69,40 +69,29 @@ func startLine(line string) (string, *Reject) {
 
 // values appends the lines that a header makes: most one, as it is.
 func values(out []string, key, full, value string) ([]string, bool) {
-	line := func(v string) { out = append(out, key+": "+v) }
+	all, tidy := []string{value}, tidyNothing
 	switch full {
 	case "via":
-		for v := range strings.SplitSeq(value, ",") {
-			v, ok := tidyVia(v)
-			if !ok {
-				return nil, false
-			}
-			line(v)
-		}
+		all, tidy = strings.Split(value, ","), tidyVia
 	case "contact", "route", "record-route":
-		for _, v := range list(value) {
-			v, ok := tidyAddress(v)
-			if !ok {
-				return nil, false
-			}
-			if i := strings.IndexByte(v, '<'); i > 0 && strings.Contains(v[:i], `\`) {
-				v = v[i:] // the parser looks for commas behind an escaped quote
-			}
-			line(v)
-		}
+		all, tidy = list(value), tidyListed
 	case "from", "to", "refer-to", "referred-by":
-		v, ok := tidyAddress(value)
+		tidy = tidyAddress
+	case "cseq":
+		all[0] = tighten(value, "")
+	}
+	for _, v := range all {
+		v, ok := tidy(v)
 		if !ok {
 			return nil, false
 		}
-		line(v)
-	case "cseq":
-		line(tighten(value, ""))
-	default:
-		line(value)
+		out = append(out, key+": "+v)
 	}
 	return out, true
 }
+
+// tidyNothing leaves a value as it is.
+func tidyNothing(v string) (string, bool) { return v, true }
 
 // tidyVia puts one Via into the usual form (RFC 3261 §20.42):
 // SIP/2.0/UDP host:port;name=value. Quotes are legal in theory, in no phone.
