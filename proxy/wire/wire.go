@@ -83,9 +83,9 @@ func (r *Reject) answered(head []byte) *Reject {
 	out.WriteString("SIP/2.0 " + strconv.Itoa(r.Code) + " " + phrases[r.Code] + "\r\n")
 	found := map[string]int{}
 	for _, l := range lines[1:] {
-		name, _, ok := bytes.Cut(l, []byte(":"))
+		name, value, _ := bytes.Cut(l, []byte(":"))
 		full := fullName(string(bytes.TrimSpace(name)))
-		if !ok || !copied[full] || found[full] > 0 && full != "via" {
+		if len(bytes.TrimSpace(value)) == 0 || !copied[full] || found[full] > 0 && full != "via" {
 			continue
 		}
 		found[full]++
