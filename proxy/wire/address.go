@@ -115,7 +115,7 @@ func tidyURI(u string) (string, bool) {
 	}
 	scheme, rest, ok := strings.Cut(u, ":")
 	if !ok || !strings.EqualFold(scheme, "sip") && !strings.EqualFold(scheme, "sips") {
-		return u, ok || u == "*"
+		return u, scheme != "" && (ok || u == "*")
 	}
 	_, place, found := strings.Cut(rest, "@")
 	if !found {

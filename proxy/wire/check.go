@@ -47,24 +47,49 @@ func complete(m sip.Message, headers []sip.Header, lines []string) bool {
 	return len(headers) == len(lines)-1+added
 }
 
-// count says which of the headers that stand once, or at most once, do not.
+// kinds are the headers that stand at most once, but for Via; the first
+// mandatory ones must.
+var kinds = [...]string{
+	"via", "from", "to", "call-id", "cseq", "max-forwards", "content-type", "refer-to", "referred-by",
+}
+
+const mandatory = 5
+
+// kind is the place of a header in kinds, negative if it has none.
+func kind(h sip.Header) int {
+	switch h.(type) {
+	case *sip.ViaHeader:
+		return 0
+	case *sip.FromHeader:
+		return 1
+	case *sip.ToHeader:
+		return 2
+	case *sip.CallIDHeader:
+		return 3
+	case *sip.CSeqHeader:
+		return 4
+	case *sip.MaxForwardsHeader:
+		return 5
+	case *sip.ContentTypeHeader:
+		return 6
+	case *sip.ReferToHeader:
+		return 7
+	case *sip.ReferredByHeader:
+		return 8
+	}
+	return -1
+}
+
+// count says which header is missing or doubled, "" if none is.
 func count(headers []sip.Header) string {
-	found := map[string]int{}
+	var found [len(kinds)]int
 	for _, h := range headers {
-		switch h.(type) {
-		case *sip.FromHeader, *sip.ToHeader, *sip.CallIDHeader, *sip.CSeqHeader, *sip.ViaHeader,
-			*sip.MaxForwardsHeader, *sip.ContentTypeHeader, *sip.ReferToHeader, *sip.ReferredByHeader:
-			found[strings.ToLower(h.Name())]++
+		if k := kind(h); k >= 0 {
+			found[k]++
 		}
 	}
-	for _, name := range []string{"from", "to", "call-id", "cseq", "via"} {
-		if found[name] == 0 {
-			return name
-		}
-	}
-	delete(found, "via") // may stand more than once
-	for name, n := range found {
-		if n > 1 {
+	for k, name := range kinds {
+		if found[k] == 0 && k < mandatory || found[k] > 1 && k > 0 {
 			return name
 		}
 	}

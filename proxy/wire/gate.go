@@ -20,6 +20,9 @@ func gate(b []byte) (head, body []byte, rej *Reject) {
 	if controlled(head) { // no answer either: its lines would not be ours
 		return nil, nil, &Reject{Code: 400, Why: "NUL, bare CR or bare LF in header"}
 	}
+	if bytes.Count(head, []byte("\r\n")) > maxFolded { // not even the price of an answer
+		return nil, nil, &Reject{Code: 400, Why: "too many lines"}
+	}
 	head = unfold(head)
 	if why := scan(head); why != "" {
 		return nil, nil, (&Reject{Code: 400, Why: why}).answered(head)
@@ -114,6 +117,9 @@ func contentLength(head []byte) (n int, has, ok bool) {
 
 // fullName is a header name in lower case with its compact form resolved.
 func fullName(name string) string {
+	if full, ok := usual[name]; ok { // does not allocate
+		return full
+	}
 	name = strings.ToLower(name)
 	if full, ok := compact[name]; ok {
 		return full
@@ -128,4 +134,14 @@ var compact = map[string]string{
 	"e": "content-encoding", "f": "from", "i": "call-id", "j": "reject-contact", "k": "supported",
 	"l": "content-length", "m": "contact", "n": "identity-info", "o": "event", "r": "refer-to",
 	"s": "subject", "t": "to", "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
+}
+
+// usual are the names that most messages have, as most phones write them.
+var usual = map[string]string{
+	"Via": "via", "From": "from", "To": "to", "Call-ID": "call-id", "CSeq": "cseq", "Contact": "contact",
+	"Max-Forwards": "max-forwards", "Content-Length": "content-length", "Content-Type": "content-type",
+	"Route": "route", "Record-Route": "record-route", "Supported": "supported", "Allow": "allow",
+	"User-Agent": "user-agent", "Expires": "expires", "Authorization": "authorization",
+	"Proxy-Authorization": "proxy-authorization", "Accept": "accept", "Require": "require",
+	"Session-Expires": "session-expires", "Privacy": "privacy", "Server": "server",
 }

@@ -45,6 +45,8 @@ func TestLimitsCountAcrossFolds(t *testing.T) {
 		_, err := Parse(request(line))
 		refused(t, err, 400, true)
 	}
+	_, err := Parse(request("Subject:" + strings.Repeat("\r\n x", maxFolded)))
+	refused(t, err, 400, false)
 	m, err := Parse(request("Contact: <sip:a@b>;x=\"\r\n " + strings.Repeat(";x=y", maxParts+1) + "\""))
 	if err != nil {
 		t.Fatalf("separators in quotes are none: %v", err)

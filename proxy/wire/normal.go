@@ -31,7 +31,7 @@ func normal(head []byte) ([]string, *Reject) {
 			}
 			length = true
 		}
-		if len(key) == 1 && full != key {
+		if len(key) == 1 && len(full) > 1 {
 			key = titles[full]
 		}
 		if out, ok = values(out, key, full, value); !ok {

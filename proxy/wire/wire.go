@@ -22,6 +22,7 @@ import (
 const (
 	MaxMessage = 65535    // bytes: what a datagram can hold, and a stream may send
 	maxHeaders = 128      // header lines
+	maxFolded  = 512      // lines before unfolding (RFC 3261 §7.3.1)
 	maxLine    = 8192     // bytes of one logical header line
 	maxParts   = 64       // ';' and ',' of one logical header line: the parser is quadratic in them
 	maxBlock   = 48 << 10 // bytes of all header lines
