@@ -5,10 +5,9 @@ package location
 
 import (
 	"cmp"
-	"encoding/json"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
-	"fmt"
-	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -66,27 +65,27 @@ type Table struct {
 	mu     sync.RWMutex
 	byAOR  map[aor.AOR][]Binding
 	byID   map[uint64]aor.AOR
-	byFlow map[Flow]uint64
+	byFlow map[Flow][]uint64 // a phone with several accounts has one connection for all
 }
 
 // New makes an empty table.
 func New(l Limits) *Table {
 	l.PerAOR, l.Total = cmp.Or(l.PerAOR, 10), cmp.Or(l.Total, 1_000_000)
 	return &Table{
-		limits: l, byAOR: map[aor.AOR][]Binding{}, byID: map[uint64]aor.AOR{}, byFlow: map[Flow]uint64{},
+		limits: l, byAOR: map[aor.AOR][]Binding{}, byID: map[uint64]aor.AOR{}, byFlow: map[Flow][]uint64{},
 	}
 }
 
 // idOf identifies a device: by its instance and reg-id (RFC 5626 §6), else by
-// its contact.
+// its contact. The hash is one that nobody can aim: requests within a dialog
+// find their device by it, and its text is a phone's to choose.
 func idOf(b Binding) uint64 {
-	h := fnv.New64a()
-	key := b.AOR.String() + "\x00" + b.Contact
+	key := b.AOR.String() + "\x00contact\x00" + b.Contact
 	if b.Instance != "" {
-		key = b.AOR.String() + "\x00" + b.Instance + "\x00" + strconv.Itoa(b.RegID)
+		key = b.AOR.String() + "\x00instance\x00" + strconv.Itoa(b.RegID) + "\x00" + b.Instance
 	}
-	_, _ = h.Write([]byte(key)) // never fails
-	return max(h.Sum64(), 1)
+	sum := sha256.Sum256([]byte(key))
+	return max(binary.BigEndian.Uint64(sum[:8]), 1)
 }
 
 // Update carries out the changes of one REGISTER, all or none (RFC 3261
@@ -94,19 +93,23 @@ func idOf(b Binding) uint64 {
 func (t *Table) Update(a aor.AOR, callID string, cseq uint32, all []Change, now time.Time) ([]Binding, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	next := slices.Clone(t.byAOR[a])
+	held := t.byAOR[a]
+	next := slices.Clone(held)
 	for _, c := range all {
-		c.Binding.ID = idOf(c.Binding)
-		i := slices.IndexFunc(next, func(b Binding) bool { return b.ID == c.Binding.ID })
-		switch {
-		case i >= 0 && next[i].CallID == callID && next[i].CSeq >= cseq && now.Before(next[i].Expires):
+		b := c.Binding
+		b.AOR, b.Path = a, slices.Clone(b.Path)
+		b.ID = idOf(b)
+		same := func(o Binding) bool { return o.ID == b.ID }
+		if i := slices.IndexFunc(held, same); i >= 0 && held[i].older(callID, cseq, now) {
 			return nil, ErrOutOfOrder
+		}
+		switch i := slices.IndexFunc(next, same); {
 		case i >= 0 && c.Remove:
 			next = slices.Delete(next, i, i+1)
 		case i >= 0:
-			next[i] = c.Binding
+			next[i] = b
 		case !c.Remove:
-			next = append(next, c.Binding)
+			next = append(next, b)
 		}
 	}
 	next = slices.DeleteFunc(next, func(b Binding) bool { return !now.Before(b.Expires) })
@@ -117,12 +120,17 @@ func (t *Table) Update(a aor.AOR, callID string, cseq uint32, all []Change, now 
 	return ordered(next, now), nil
 }
 
+// older says that a request of this number came before b, or is b's own.
+func (b Binding) older(callID string, cseq uint32, now time.Time) bool {
+	return b.CallID == callID && b.CSeq >= cseq && now.Before(b.Expires)
+}
+
 // RemoveAll is "Contact: *" (§10.3 step 6).
 func (t *Table) RemoveAll(a aor.AOR, callID string, cseq uint32, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, b := range t.byAOR[a] {
-		if b.CallID == callID && b.CSeq >= cseq && now.Before(b.Expires) {
+		if b.older(callID, cseq, now) {
 			return ErrOutOfOrder
 		}
 	}
@@ -134,7 +142,7 @@ func (t *Table) RemoveAll(a aor.AOR, callID string, cseq uint32, now time.Time) 
 func (t *Table) set(a aor.AOR, next []Binding) {
 	for _, b := range t.byAOR[a] {
 		delete(t.byID, b.ID)
-		delete(t.byFlow, b.Flow)
+		t.leave(b)
 	}
 	delete(t.byAOR, a)
 	if len(next) == 0 {
@@ -143,7 +151,20 @@ func (t *Table) set(a aor.AOR, next []Binding) {
 	t.byAOR[a] = next
 	for _, b := range next {
 		t.byID[b.ID] = a
-		t.byFlow[b.Flow] = b.ID
+		t.byFlow[b.Flow] = append(t.byFlow[b.Flow], b.ID)
+	}
+}
+
+// leave takes a binding from those of its flow.
+func (t *Table) leave(b Binding) {
+	ids := t.byFlow[b.Flow]
+	i := slices.Index(ids, b.ID)
+	switch {
+	case i < 0:
+	case len(ids) == 1:
+		delete(t.byFlow, b.Flow)
+	default:
+		t.byFlow[b.Flow] = slices.Delete(ids, i, i+1)
 	}
 }
 
@@ -173,29 +194,34 @@ func (t *Table) ByID(id uint64) (Binding, bool) {
 	defer t.mu.RUnlock()
 	for _, b := range t.byAOR[t.byID[id]] {
 		if b.ID == id {
+			b.Path = slices.Clone(b.Path)
 			return b, true
 		}
 	}
 	return Binding{}, false
 }
 
-// ByFlow returns the ID of the binding that was made over f, 0 without.
+// ByFlow returns the ID of the newest binding that was made over f, 0 without.
 func (t *Table) ByFlow(f Flow) uint64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.byFlow[f]
+	if ids := t.byFlow[f]; len(ids) > 0 {
+		return ids[len(ids)-1]
+	}
+	return 0
 }
 
-// FlowClosed removes the bindings of a connection that has ended: nothing
-// reaches the device until it registers again (RFC 5626 §5.3).
+// FlowClosed removes the bindings of a connection that has ended, whosever
+// they are: nothing reaches the device until it registers again (RFC 5626 §5.3).
 func (t *Table) FlowClosed(f Flow) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a, ok := t.byID[t.byFlow[f]]
-	if !ok {
-		return
+	ids := t.byFlow[f]
+	delete(t.byFlow, f) // at once: of a PBX it has thousands
+	for _, id := range ids {
+		a := t.byID[id]
+		t.set(a, slices.DeleteFunc(slices.Clone(t.byAOR[a]), func(b Binding) bool { return b.Flow == f }))
 	}
-	t.set(a, slices.DeleteFunc(slices.Clone(t.byAOR[a]), func(b Binding) bool { return b.Flow == f }))
 }
 
 // Expire forgets bindings whose time is over.
@@ -214,55 +240,4 @@ func (t *Table) Len() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return len(t.byID)
-}
-
-// saved is a binding as a snapshot has it.
-type saved struct {
-	Binding
-	AOR string
-}
-
-// Snapshot writes all bindings down.
-func (t *Table) Snapshot() []byte {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	all := make([]saved, 0, len(t.byID))
-	for a, bs := range t.byAOR {
-		for _, b := range bs {
-			all = append(all, saved{b, a.String()})
-		}
-	}
-	raw, err := json.Marshal(all)
-	if err != nil {
-		return nil // only types that JSON cannot write fail
-	}
-	return raw
-}
-
-// Restore reads a snapshot into an empty table; an empty one is no error.
-// Bindings over connections are restored too: the phone comes back over a new
-// one, and meanwhile counts as registered but out of reach.
-func (t *Table) Restore(raw []byte, now time.Time) error {
-	if len(raw) == 0 {
-		return nil
-	}
-	var all []saved
-	if err := json.Unmarshal(raw, &all); err != nil {
-		return fmt.Errorf("reading snapshot: %w", err)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	next := map[aor.AOR][]Binding{}
-	for _, s := range all {
-		a, err := aor.Parse(s.AOR)
-		if err != nil || !now.Before(s.Expires) {
-			continue
-		}
-		s.Binding.AOR = a
-		next[a] = append(next[a], s.Binding)
-	}
-	for a, bs := range next {
-		t.set(a, bs)
-	}
-	return nil
 }
