@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 
 	"sotto/configs"
 )
@@ -19,8 +21,28 @@ func (c *checkCmd) Run(t *tell) error {
 	if err != nil {
 		return err
 	}
-	t.say("%s is good: serving %v, %d listeners, %d peers", c.Config, cfg.Domains, len(cfg.Listen), len(cfg.Peers))
+	t.say("%s is good", c.Config)
+	t.say("domains  %s", strings.Join(cfg.Domains, ", "))
+	t.say("listen   %s", strings.Join(listeners(cfg.Listen), ", "))
+	t.say("peers    %s", cmp.Or(strings.Join(peerNames(cfg.Peers), ", "), "none"))
+	t.say("data     %s", cfg.DataDir)
 	return nil
+}
+
+func listeners(all []configs.Listen) []string {
+	var texts []string
+	for _, l := range all {
+		texts = append(texts, l.Transport+" "+l.Addr.String())
+	}
+	return texts
+}
+
+func peerNames(all []configs.Peer) []string {
+	var names []string
+	for _, p := range all {
+		names = append(names, p.Name)
+	}
+	return names
 }
 
 // loadConfig reads a configuration file; without one, the defaults.

@@ -58,14 +58,16 @@ func serveCtl(s *server) (*ctlServer, error) {
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("opening control socket: %w", err)
+		return nil, hint(fmt.Errorf("opening control socket: %w", err),
+			"the system allows about 100 characters for its path; set a shorter data_dir")
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	c := &ctlServer{
 		http: &http.Server{
-			Handler: &desk{store: s.store, proxy: s.proxy}, ReadTimeout: ctlTimeout, WriteTimeout: ctlTimeout,
+			Handler:     &desk{store: s.store, proxy: s.proxy, domains: s.cfg.Domains},
+			ReadTimeout: ctlTimeout, WriteTimeout: ctlTimeout,
 			ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		},
 		done: make(chan struct{}),
@@ -140,9 +142,10 @@ func (p place) asked(t *tell, verb string, args []string) ([]string, error) {
 
 // alone carries out a verb without a server.
 func (p place) alone(t *tell, verb string, args []string) ([]string, error) {
-	if _, err := os.Stat(p.Data); err != nil {
-		return nil, hint(fmt.Errorf("there is no data directory %s", p.Data),
-			"start a server with sotto serve, which makes it, or name it with --data")
+	file := filepath.Join(p.Data, "sotto.db")
+	if _, err := os.Stat(file); err != nil { // or a typing error would make one
+		return nil, hint(fmt.Errorf("no server has its data in %s", p.Data),
+			"start one with sotto serve, or name its data directory with --data")
 	}
 	release, err := claimNow(p.Data)
 	if err != nil {
@@ -150,7 +153,7 @@ func (p place) alone(t *tell, verb string, args []string) ([]string, error) {
 	}
 	defer release()
 	log := slog.New(slog.NewTextHandler(t.err, nil))
-	s, err := store.Open(context.Background(), filepath.Join(p.Data, "sotto.db"), log)
+	s, err := store.Open(context.Background(), file, log)
 	if err != nil {
 		return nil, err
 	}

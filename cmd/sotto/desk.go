@@ -7,20 +7,21 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"sotto/internal/aor"
 	"sotto/proxy"
 	"sotto/store"
-	"sotto/tokens"
 )
 
 // A desk carries out the verbs of operators and users: in the running server,
 // or on the store alone while no server runs.
 type desk struct {
-	store *store.Store
-	proxy *proxy.Proxy // nil: no server runs
+	store   *store.Store
+	proxy   *proxy.Proxy // nil: no server runs
+	domains []string     // that the server serves; none: not known here
 }
 
 // verbs are what a desk can do, by name.
@@ -42,19 +43,15 @@ func (d *desk) do(verb string, args []string) ([]string, error) {
 		return nil, fmt.Errorf("the running server does not know %q", verb)
 	}
 	lines, err := f(args)
-	return lines, d.explained(err, args)
+	return lines, d.explained(err)
 }
 
 // explained adds what to do to errors of the store.
-func (d *desk) explained(err error, args []string) error {
+func (d *desk) explained(err error) error {
 	var h *hinted
 	switch {
 	case err == nil, errors.As(err, &h):
 		return err
-	case errors.Is(err, store.ErrNotFound) && len(args) > 0:
-		return hint(err, "sotto user list shows all users")
-	case errors.Is(err, store.ErrExists):
-		return hint(err, "nothing was changed")
 	case errors.Is(err, store.ErrUnavailable):
 		return hint(err, "free some space or end the other program, and try again; nothing was lost")
 	}
@@ -70,11 +67,14 @@ func user(text string) (aor.AOR, error) {
 	return a, nil
 }
 
-// each reads the user in the first argument and goes on.
-func each(args []string, do func(aor.AOR) ([]string, error)) ([]string, error) {
+// of reads the user in the first argument, who must be there, and goes on.
+func (d *desk) of(args []string, do func(aor.AOR) ([]string, error)) ([]string, error) {
 	a, err := user(args[0])
 	if err != nil {
 		return nil, err
+	}
+	if _, ok := d.store.User(a); !ok {
+		return nil, hint(fmt.Errorf("there is no user %s", a), "sotto user list shows all users")
 	}
 	return do(a)
 }
@@ -88,9 +88,20 @@ func done(err error, format string, args ...any) ([]string, error) {
 }
 
 func (d *desk) userAdd(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
-		return done(d.store.AddUser(a, args[1]), "added %s", a)
-	})
+	a, err := user(args[0])
+	if err != nil {
+		return nil, err
+	}
+	err = d.store.AddUser(a, args[1])
+	if errors.Is(err, store.ErrExists) {
+		return nil, hint(fmt.Errorf("there is a user %s already", a), "sotto user passwd %s changes the password", a)
+	}
+	lines, err := done(err, "added %s", a)
+	if err == nil && len(d.domains) > 0 && !slices.Contains(d.domains, a.Host()) {
+		lines = append(lines, fmt.Sprintf("note: this server serves %s only; add %s to domains in its configuration",
+			strings.Join(d.domains, ", "), a.Host()))
+	}
+	return lines, err
 }
 
 func (d *desk) userList([]string) ([]string, error) {
@@ -105,19 +116,19 @@ func (d *desk) userList([]string) ([]string, error) {
 }
 
 func (d *desk) userPasswd(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
+	return d.of(args, func(a aor.AOR) ([]string, error) {
 		return done(d.store.SetPassword(a, args[1]), "changed the password of %s", a)
 	})
 }
 
 func (d *desk) userDelete(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
+	return d.of(args, func(a aor.AOR) ([]string, error) {
 		return done(d.store.DeleteUser(a), "deleted %s and everything that belonged to it", a)
 	})
 }
 
 func (d *desk) settingShow(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
+	return d.of(args, func(a aor.AOR) ([]string, error) {
 		all, err := d.store.ShowSettings(a)
 		lines := make([]string, 0, len(all))
 		for _, s := range all {
@@ -128,20 +139,37 @@ func (d *desk) settingShow(args []string) ([]string, error) {
 }
 
 func (d *desk) settingSet(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
+	return d.of(args, func(a aor.AOR) ([]string, error) {
 		return done(d.store.SetSetting(a, args[1], args[2]),
 			"%s is %s for %s from the next call on; calls under way keep what they began with", args[1], args[2], a)
 	})
 }
 
+// caller reads whom to block: an address of record, or a whole @domain.
+func caller(text string) (string, error) {
+	if name, ok := strings.CutPrefix(text, "@"); ok {
+		host, err := domain(name)
+		return "@" + host, err
+	}
+	a, err := aor.Parse(text)
+	if err != nil {
+		return "", hint(fmt.Errorf("%q is no caller", text), "write one as mallory@example.org, or @example.org")
+	}
+	return a.String(), nil
+}
+
 func (d *desk) blockAdd(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
-		return done(d.store.Block(a, args[1]), "%s is silenced for %s from the next call on, without notice", args[1], a)
+	return d.of(args, func(a aor.AOR) ([]string, error) {
+		who, err := caller(args[1])
+		if err != nil {
+			return nil, err
+		}
+		return done(d.store.Block(a, who), "%s is silenced for %s from the next call on, without notice", who, a)
 	})
 }
 
 func (d *desk) blockList(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
+	return d.of(args, func(a aor.AOR) ([]string, error) {
 		all, err := d.store.Blocks(a)
 		if err == nil && len(all) == 0 {
 			all = []string{a.String() + " blocks nobody"}
@@ -151,8 +179,16 @@ func (d *desk) blockList(args []string) ([]string, error) {
 }
 
 func (d *desk) blockDelete(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
-		return done(d.store.Unblock(a, args[1]), "%s is no longer blocked for %s", args[1], a)
+	return d.of(args, func(a aor.AOR) ([]string, error) {
+		who, err := caller(args[1])
+		if err != nil {
+			return nil, err
+		}
+		err = d.store.Unblock(a, who)
+		if errors.Is(err, store.ErrNotFound) {
+			err = hint(fmt.Errorf("%s does not block %s", a, who), "sotto block list %s shows whom it blocks", a)
+		}
+		return done(err, "%s is no longer blocked for %s", who, a)
 	})
 }
 
@@ -166,17 +202,25 @@ func publicKey(text string) (ed25519.PublicKey, error) {
 }
 
 func (d *desk) keyAdd(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
+	return d.of(args, func(a aor.AOR) ([]string, error) {
 		k, err := publicKey(args[1])
 		if err != nil {
 			return nil, err
 		}
-		return done(d.store.AddKey(a, k, args[2]), "tokens of this key let callers ring %s from the next call on", a)
+		err = d.store.AddKey(a, k, args[2])
+		switch {
+		case errors.Is(err, store.ErrExists):
+			err = hint(fmt.Errorf("%s has this key already", a), "sotto key list %s shows its keys", a)
+		case errors.Is(err, store.ErrTooManyKeys):
+			err = hint(fmt.Errorf("%s has %d keys already", a, store.MaxKeys),
+				"sotto key delete removes one that is no longer used, and with it every token that it signed")
+		}
+		return done(err, "tokens of this key let callers ring %s from the next call on", a)
 	})
 }
 
 func (d *desk) keyList(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
+	return d.of(args, func(a aor.AOR) ([]string, error) {
 		keys, err := d.store.ListKeys(a)
 		if err == nil && len(keys) == 0 {
 			return []string{a.String() + " has no keys; sotto token keygen makes one"}, nil
@@ -191,44 +235,34 @@ func (d *desk) keyList(args []string) ([]string, error) {
 }
 
 func (d *desk) keyDelete(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
+	return d.of(args, func(a aor.AOR) ([]string, error) {
 		k, err := publicKey(args[1])
 		if err != nil {
 			return nil, err
 		}
-		return done(d.store.DeleteKey(a, k), "every token of this key is void from the next call on")
-	})
-}
-
-// revoke takes back a token by its salt, or by the token itself.
-func (d *desk) revoke(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
-		salt, until, err := saltOf(args[1])
-		if err != nil {
-			return nil, err
+		err = d.store.DeleteKey(a, k)
+		if errors.Is(err, store.ErrNotFound) {
+			err = hint(fmt.Errorf("%s has no such key", a), "sotto key list %s shows its keys", a)
 		}
-		return done(d.store.Revoke(a, salt, until), "the token is void from the next call on")
+		return done(err, "every token of this key is void from the next call on")
 	})
 }
 
-// saltOf reads the salt of a token, or of its text.
-func saltOf(text string) (salt [8]byte, until time.Time, err error) {
-	if t, err := tokens.Parse(text); err == nil {
-		return t.Salt(), t.Expires(), nil
-	}
-	raw, err := hex.DecodeString(text)
-	if err != nil || len(raw) != len(salt) {
-		return salt, until, hint(errors.New("that is neither a token nor a salt"),
-			"sotto token show TOKEN prints the salt, 16 hexadecimal digits")
-	}
-	return [8]byte(raw), time.Now().Add(tokens.MaxLife + 8*24*time.Hour), nil
+// revoke takes back a token by its salt, and keeps that until the token would
+// have expired.
+func (d *desk) revoke(args []string) ([]string, error) {
+	return d.of(args, func(a aor.AOR) ([]string, error) {
+		salt, err := hex.DecodeString(args[1])
+		until, err2 := time.Parse(time.RFC3339, args[2])
+		if err := errors.Join(err, err2); err != nil || len(salt) != saltSize {
+			return nil, errors.Join(errors.New("reading salt"), err)
+		}
+		return done(d.store.Revoke(a, [saltSize]byte(salt), until), "the token is void from the next call on")
+	})
 }
 
 func (d *desk) silencedList(args []string) ([]string, error) {
-	return each(args, func(a aor.AOR) ([]string, error) {
-		if _, ok := d.store.User(a); !ok {
-			return nil, fmt.Errorf("user %s: %w", a, store.ErrNotFound)
-		}
+	return d.of(args, func(a aor.AOR) ([]string, error) {
 		all, err := d.store.ListSilenced(a, 100)
 		if err == nil && len(all) == 0 {
 			return []string{"no silenced calls"}, nil
@@ -242,12 +276,15 @@ func (d *desk) silencedList(args []string) ([]string, error) {
 	})
 }
 
-// errNotRunning is the error of a verb that needs the server.
-var errNotRunning = errors.New("no server is running here")
+// notRunning is the error of a verb that needs the server.
+func notRunning() error {
+	return hint(errors.New("no server is running here"),
+		"start one with sotto serve, or name its data directory with --data")
+}
 
 func (d *desk) calls([]string) ([]string, error) {
 	if d.proxy == nil {
-		return nil, hint(errNotRunning, "start one with sotto serve, or name its data directory with --data")
+		return nil, notRunning()
 	}
 	var lines []string
 	for _, c := range d.proxy.Calls() {
@@ -266,7 +303,7 @@ func (d *desk) calls([]string) ([]string, error) {
 
 func (d *desk) explain(args []string) ([]string, error) {
 	if d.proxy == nil {
-		return nil, hint(errNotRunning, "start one with sotto serve, or name its data directory with --data")
+		return nil, notRunning()
 	}
 	lines, ok := d.proxy.Explain(args[0])
 	if !ok {

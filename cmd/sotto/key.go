@@ -1,5 +1,13 @@
 package main
 
+import (
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"sotto/tokens"
+)
+
 // keyPrefix begins a public key in text, so that nobody takes it for a token.
 const keyPrefix = "pk1."
 
@@ -41,9 +49,32 @@ func (c *keyDeleteCmd) Run(t *tell) error { return c.ask(t, "key delete", c.User
 type revokeCmd struct {
 	place
 	User  string `arg:"" help:"The recipient, as bob@example.com."`
-	Token string `arg:"" help:"The token, or its salt (sotto token show)."`
+	Token string `arg:"" help:"The token, the address that carries it, or its salt (sotto token show)."`
 }
 
 // Run implements the verb. The token itself stays here: the server is told
-// its salt.
-func (c *revokeCmd) Run(t *tell) error { return c.ask(t, "revoke", c.User, c.Token) }
+// its salt, which says nothing about whom it was for.
+func (c *revokeCmd) Run(t *tell) error {
+	salt, until, err := saltOf(c.Token)
+	if err != nil {
+		return err
+	}
+	return c.ask(t, "revoke", c.User, salt, until.UTC().Format(time.RFC3339))
+}
+
+// saltSize is the length of a token's salt (token-spec.md).
+const saltSize = 8
+
+// saltOf reads the salt of a token, or of its text, and until when it matters:
+// of a salt alone, as long as any token can hold.
+func saltOf(text string) (salt string, until time.Time, err error) {
+	if tok, err := tokenIn(text); err == nil {
+		s := tok.Salt()
+		return hex.EncodeToString(s[:]), tok.Expires(), nil
+	}
+	if raw, err := hex.DecodeString(text); err != nil || len(raw) != saltSize {
+		return "", until, hint(errors.New("that is neither a token nor a salt"),
+			"sotto token show TOKEN prints the salt, 16 hexadecimal digits")
+	}
+	return text, time.Now().Add(tokens.MaxLife + 8*24*time.Hour), nil
+}

@@ -28,11 +28,11 @@ func writeKey(path string, key ed25519.PrivateKey) error {
 			"use it, or name another file with --file; every token of the old key needs it")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("writing key: %w", err)
+		return hint(fmt.Errorf("writing key: %w", err), "name another file with --file")
 	}
 	text := keyFileHead + "\n" + secretPrefix + base64.RawURLEncoding.EncodeToString(key.Seed()) + "\n"
 	if err := renameio.WriteFile(path, []byte(text), 0o600); err != nil {
-		return fmt.Errorf("writing key: %w", err)
+		return hint(fmt.Errorf("writing key: %w", err), "name another file with --file")
 	}
 	return nil
 }
@@ -45,6 +45,8 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 		return nil, hint(fmt.Errorf("there is no key %s", path), "sotto token keygen makes one")
 	case err != nil:
 		return nil, fmt.Errorf("reading key: %w", err)
+	case !st.Mode().IsRegular():
+		return nil, notKey(path)
 	case st.Mode().Perm()&0o077 != 0:
 		return nil, hint(fmt.Errorf("%s can be read by others", path), "chmod 600 %s", path)
 	}
@@ -62,5 +64,10 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 			return ed25519.NewKeyFromSeed(seed), nil
 		}
 	}
-	return nil, hint(fmt.Errorf("%s is no token key", path), "sotto token keygen makes one")
+	return nil, notKey(path)
+}
+
+// notKey is the error of a file that holds something else.
+func notKey(path string) error {
+	return hint(fmt.Errorf("%s is no token key", path), "sotto token keygen makes one; --file names it")
 }

@@ -32,7 +32,11 @@ func main() {
 // run parses and carries out one command line and returns the exit code.
 func run(args []string, t *tell) int {
 	var c cli
-	p, err := kong.New(&c, kong.Name("sotto"), kong.UsageOnError(), kong.Writers(t.out, t.err),
+	if len(args) == 0 {
+		args = []string{"--help"} // what a newcomer means
+	}
+	p, err := kong.New(&c, kong.Name("sotto"), kong.Writers(t.out, t.err),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Description("A SIP server that protects who and where its users are in calls."))
 	if err != nil {
 		return t.fail(err)

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"sotto/configs"
@@ -49,7 +52,8 @@ func (s *server) openAll() error {
 	}
 	var err error
 	if s.engine, err = rtpengine.New(s.engineConfig()); err != nil {
-		return fmt.Errorf("starting media engine: %w", err)
+		return hint(fmt.Errorf("starting media engine: %w", err),
+			"a server that listens on all addresses must be told where phones reach it: media: {addresses: [192.0.2.1]}")
 	}
 	tlsConfig, err := s.certificate()
 	if err != nil {
@@ -68,7 +72,7 @@ func (s *server) openData() error {
 		s.did = append(s.did, "made data directory "+s.cfg.DataDir)
 	}
 	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
-		return fmt.Errorf("making data directory: %w", err)
+		return hint(fmt.Errorf("making data directory: %w", err), "set data_dir to a directory that this user may write")
 	}
 	var err error
 	if s.release, err = claim(s.cfg.DataDir); err != nil {
@@ -129,7 +133,15 @@ func mediaAddresses(listen []configs.Listen) []rtpengine.Address {
 // start opens the listeners and the control socket.
 func (s *server) start() error {
 	var err error
-	if s.bound, err = s.proxy.Start(); err != nil {
+	s.bound, err = s.proxy.Start()
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return hint(err, "end the program that has this port, or set another with listen (sotto try: --port)")
+	case errors.Is(err, syscall.EACCES):
+		return hint(err, "ports below 1024 are for root; set another with listen")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return hint(err, "set listen to an address of this machine, or to 0.0.0.0 for all")
+	case err != nil:
 		return err
 	}
 	s.ctl, err = serveCtl(s)
@@ -177,5 +189,8 @@ func (s *server) announce(t *tell) {
 	for _, b := range s.bound {
 		t.say("listening on %s %s", b.Transport, b.Addr)
 	}
-	t.say("serving %v; data in %s", s.cfg.Domains, s.cfg.DataDir)
+	t.say("serving %s; data in %s", strings.Join(s.cfg.Domains, ", "), s.cfg.DataDir)
+	if len(s.store.Users()) == 0 {
+		t.say("no users yet; sotto user add NAME@%s adds one", s.cfg.Domains[0])
+	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -16,7 +15,7 @@ func (c *statusCmd) Run(t *tell) error { return c.ask(t, "status") }
 // status lists what the server holds at this moment.
 func (d *desk) status([]string) ([]string, error) {
 	if d.proxy == nil {
-		return nil, hint(errors.New("no server runs on this data directory"), "sotto serve starts one")
+		return nil, notRunning()
 	}
 	h := d.proxy.Totals()
 	var lines []string

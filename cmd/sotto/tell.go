@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+
+	"github.com/alecthomas/kong"
 )
 
 // A tell says everything that a person reads: results on out, errors and
@@ -37,9 +38,18 @@ func (t *tell) fail(err error) int {
 	return exitFailed
 }
 
-// misused prints what is wrong with a command line.
+// misused prints what is wrong with a command line, and which help to read.
 func (t *tell) misused(err error) int {
-	fmt.Fprintf(t.err, "error: %v\nhint: sotto --help shows all commands\n", err)
+	command := "sotto"
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context != nil {
+		for _, part := range p.Context.Path {
+			if part.Command != nil {
+				command += " " + part.Command.Name
+			}
+		}
+	}
+	fmt.Fprintf(t.err, "error: %v\nhint: %s --help\n", err, command)
 	return exitMisuse
 }
 
@@ -58,10 +68,4 @@ func (h *hinted) Unwrap() error { return h.err }
 // hint adds to an error what to do about it.
 func hint(err error, format string, args ...any) error {
 	return &hinted{err, fmt.Sprintf(format, args...)}
-}
-
-// isTerminal says that a person types there.
-func isTerminal(f *os.File) bool {
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }

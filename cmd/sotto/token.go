@@ -66,7 +66,11 @@ func (c *tokenKeygenCmd) key(t *tell) (ed25519.PrivateKey, error) {
 		if err != nil && words == "" {
 			return nil, hint(errors.New("no recovery phrase"), "write its twelve words on standard input")
 		}
-		return tokens.KeyFromPhrase(words)
+		key, err := tokens.KeyFromPhrase(words)
+		if err != nil {
+			return nil, hint(err, "check the spelling and the order of the words")
+		}
+		return key, nil
 	case c.Phrase:
 		words, err := tokens.NewPhrase()
 		if err != nil {
@@ -81,13 +85,21 @@ func (c *tokenKeygenCmd) key(t *tell) (ed25519.PrivateKey, error) {
 
 type tokenIssueCmd struct {
 	keyPlace
-	As       string `help:"You, as bob@example.com." required:""`
-	For      string `help:"The caller, as carol@example.org." xor:"whom" required:""`
-	Domain   string `help:"Every caller of a domain." xor:"whom" required:""`
-	FirstUse bool   `help:"Whoever uses it first: for a card or a QR code." xor:"whom" required:""`
-	Open     bool   `help:"Anybody, until it expires." xor:"whom" required:""`
-	Expires  string `help:"How long it holds, as 28d." default:"28d"`
+	As       string `help:"You, as bob@example.com." placeholder:"YOU" required:""`
+	For      string `help:"The caller, as carol@example.org." placeholder:"CALLER" xor:"whom"`
+	Domain   string `help:"Every caller of a domain, as example.org." placeholder:"DOMAIN" xor:"whom"`
+	FirstUse bool   `help:"Whoever uses it first: for a card or a QR code." xor:"whom"`
+	Open     bool   `help:"Anybody, until it expires." xor:"whom"`
+	Expires  string `help:"How long it holds, up to 182d; the end of its week is rounded up." default:"28d"`
 	NoQR     bool   `help:"Do not draw the QR code." name:"no-qr"`
+}
+
+// Validate implements kong's Validatable: a token is for somebody.
+func (c *tokenIssueCmd) Validate() error {
+	if c.For == "" && c.Domain == "" && !c.FirstUse && !c.Open {
+		return errors.New("for whom is it? say --for, --domain, --first-use or --open")
+	}
+	return nil
 }
 
 // Run implements the verb.
@@ -102,7 +114,7 @@ func (c *tokenIssueCmd) Run(t *tell) error {
 	}
 	tok, err := tokens.Issue(key, g, time.Now())
 	if err != nil {
-		return hint(err, "sotto token issue --help shows what can be granted")
+		return hint(err, "write days as 28d, up to 182d")
 	}
 	address := dialable(g.Recipient, tok)
 	t.say("token:   %s", tok)
@@ -181,7 +193,11 @@ func (c *tokenShowCmd) Run(t *tell) error {
 	}
 	salt := tok.Salt()
 	t.say("bound to: %s", boundTo(tok.Bind()))
-	t.say("until:    %s", tok.Expires().Format(time.DateOnly))
+	until := tok.Expires().Format(time.DateOnly)
+	if !time.Now().Before(tok.Expires()) {
+		until += ", it has expired"
+	}
+	t.say("until:    %s", until)
 	t.say("salt:     %s", hex.EncodeToString(salt[:]))
 	t.say("who gave it, and to whom, is not in it; only the recipient's server can check it")
 	return nil

@@ -51,7 +51,7 @@ func (c *tryCmd) Run(t *tell) error {
 		return err
 	}
 	if err := s.start(); err != nil {
-		return hint(err, "take another port: sotto try --port 5070")
+		return err
 	}
 	if c.Demo {
 		return d.play(t, s)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -22,8 +23,8 @@ type userCmd struct {
 
 // secretFlags say where a password comes from.
 type secretFlags struct {
-	PasswordFile string `help:"File with the password in its first line; - is standard input." placeholder:"FILE"`
-	Generate     bool   `help:"Make a password and print it once."`
+	PasswordFile string `help:"File with the password in its first line; - is standard input." xor:"password" placeholder:"FILE"`
+	Generate     bool   `help:"Make a password and print it once." xor:"password"`
 }
 
 // read returns the password. A person is asked twice, without echo.
@@ -31,23 +32,24 @@ func (f secretFlags) read(t *tell) (string, error) {
 	switch {
 	case f.Generate:
 		var b [12]byte
-		if _, err := rand.Read(b[:]); err != nil {
-			return "", err
-		}
-		p := base64.RawURLEncoding.EncodeToString(b[:])
-		t.say("password: %s", p)
-		return p, nil
-	case f.PasswordFile == "-" || f.PasswordFile == "" && !isTerminal(os.Stdin):
+		_, err := rand.Read(b[:])
+		return base64.RawURLEncoding.EncodeToString(b[:]), err
+	case f.PasswordFile == "-" || f.PasswordFile == "" && !term.IsTerminal(int(os.Stdin.Fd())):
 		return firstLine(os.Stdin)
-	case f.PasswordFile != "":
-		file, err := os.Open(f.PasswordFile)
-		if err != nil {
-			return "", fmt.Errorf("reading password: %w", err)
-		}
-		defer file.Close()
-		return firstLine(file)
+	case f.PasswordFile == "":
+		return askTwice(t)
 	}
-	return askTwice(t)
+	file, err := os.Open(f.PasswordFile)
+	if err != nil {
+		return "", noPassword(fmt.Errorf("reading password: %w", err))
+	}
+	defer file.Close()
+	return firstLine(file)
+}
+
+// noPassword says how to give one.
+func noPassword(err error) error {
+	return hint(err, "write it on standard input, name a file with --password-file, or use --generate")
 }
 
 // maxPassword bounds a password in bytes (ours).
@@ -58,7 +60,7 @@ func firstLine(f *os.File) (string, error) {
 	s := bufio.NewScanner(f)
 	s.Buffer(nil, maxPassword)
 	if !s.Scan() || s.Text() == "" {
-		return "", hint(errors.New("no password"), "write it on standard input, or use --generate")
+		return "", noPassword(cmp.Or(s.Err(), errors.New("no password")))
 	}
 	return strings.TrimSuffix(s.Text(), "\r"), nil
 }
@@ -71,12 +73,15 @@ func askTwice(t *tell) (string, error) {
 		b, err := term.ReadPassword(int(os.Stdin.Fd()))
 		fmt.Fprintln(t.err)
 		if err != nil {
-			return "", fmt.Errorf("reading password: %w", err)
+			return "", noPassword(fmt.Errorf("reading password: %w", err))
 		}
 		got[i] = string(b)
 	}
-	if got[0] == "" || got[0] != got[1] {
-		return "", errors.New("the two are not the same")
+	switch {
+	case got[0] != got[1]:
+		return "", hint(errors.New("the two passwords are not the same"), "nothing was changed; try again")
+	case got[0] == "":
+		return "", noPassword(errors.New("no password"))
 	}
 	return got[0], nil
 }
@@ -92,7 +97,8 @@ func (c *userAddCmd) Run(t *tell) error {
 	return withPassword(c.place, t, "user add", c.User, c.secretFlags)
 }
 
-// withPassword carries out a verb that takes a password.
+// withPassword carries out a verb that takes a password. One that was made is
+// told when the server has it.
 func withPassword(p place, t *tell, verb, name string, f secretFlags) error {
 	if _, err := user(name); err != nil {
 		return err
@@ -101,7 +107,13 @@ func withPassword(p place, t *tell, verb, name string, f secretFlags) error {
 	if err != nil {
 		return err
 	}
-	return p.ask(t, verb, name, password)
+	if err := p.ask(t, verb, name, password); err != nil {
+		return err
+	}
+	if f.Generate {
+		t.say("password: %s", password)
+	}
+	return nil
 }
 
 type userPasswdCmd struct {
