@@ -53,9 +53,14 @@ func loadConfig(path string) (configs.Config, error) {
 	cfg, err := configs.Load(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return cfg, hint(err, "without -c the server starts with the defaults; configs/sotto.yaml is an example")
+		return cfg, hint(err, "configs/sotto.yaml is an example; without a file the server serves localhost")
 	case errors.Is(err, os.ErrPermission):
 		return cfg, hint(err, "let the user who runs sotto read it")
+	case err != nil: // package configs writes the remedy behind a semicolon
+		what, remedy, found := strings.Cut(err.Error(), "; ")
+		if found {
+			err = hint(errors.New(what), "%s", remedy)
+		}
 	}
 	return cfg, err
 }

@@ -140,9 +140,25 @@ func (d *desk) settingShow(args []string) ([]string, error) {
 
 func (d *desk) settingSet(args []string) ([]string, error) {
 	return d.of(args, func(a aor.AOR) ([]string, error) {
-		return done(d.store.SetSetting(a, args[1], args[2]),
-			"%s is %s for %s from the next call on; calls under way keep what they began with", args[1], args[2], a)
+		name, value := args[1], args[2]
+		err := d.store.SetSetting(a, name, value)
+		if err != nil && !errors.Is(err, store.ErrUnavailable) {
+			err = notSetting(name, value)
+		}
+		return done(err, "%s is %s for %s from the next call on; calls under way keep what they began with", name, value, a)
 	})
+}
+
+// notSetting says what may be written instead.
+func notSetting(name, value string) error {
+	var names []string
+	for _, s := range store.SettingNames() {
+		if s[0] == name {
+			return hint(fmt.Errorf("%s cannot be %q", name, value), "write %s", s[1])
+		}
+		names = append(names, s[0])
+	}
+	return hint(fmt.Errorf("no setting is named %q", name), "there are %s", strings.Join(names, ", "))
 }
 
 // caller reads whom to block: an address of record, or a whole @domain.

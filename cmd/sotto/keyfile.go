@@ -20,6 +20,15 @@ const keyFileHead = "# sotto token key: whoever has this file can let callers ri
 // secretPrefix begins a private key in text.
 const secretPrefix = "sk1."
 
+// keyFile is where the private key is unless its owner says otherwise.
+func keyFile() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		dir = "." // without a home
+	}
+	return filepath.Join(dir, "sotto", "token.key")
+}
+
 // writeKey writes a key file for its owner only. It never replaces one: the
 // old key's tokens would be lost.
 func writeKey(path string, key ed25519.PrivateKey) error {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 )
@@ -35,11 +33,16 @@ type stage struct {
 
 // play plays the four calls with built-in phones. The error says that
 // something was not as promised.
-func (d *demo) play(t *tell, s *server) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, demoTime)
+func (d *demo) play(t *tell, s *server, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithTimeout(context.Background(), demoTime)
 	defer cancel()
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	g := &stage{t: t, s: s, d: d}
 	var err error
 	g.cast, err = d.assemble(ctx, s.bound[0].Addr)

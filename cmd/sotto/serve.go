@@ -14,6 +14,8 @@ type serveCmd struct {
 
 // Run implements the verb.
 func (c *serveCmd) Run(t *tell) error {
+	signals, stop := catch() // a signal during the start waits for its end
+	defer stop()
 	cfg, err := loadConfig(c.Config)
 	if err != nil {
 		return err
@@ -27,15 +29,19 @@ func (c *serveCmd) Run(t *tell) error {
 		return err
 	}
 	s.announce(t)
-	return s.untilSignal(t, c.Config)
+	return s.untilSignal(t, signals, c.Config)
+}
+
+// catch begins to collect the signals of untilSignal.
+func catch() (signals chan os.Signal, stop func()) {
+	signals = make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	return signals, func() { signal.Stop(signals) }
 }
 
 // untilSignal waits for the end: SIGTERM and SIGINT drain, a second one ends
 // at once, SIGHUP re-reads what can be re-read.
-func (s *server) untilSignal(t *tell, config string) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
+func (s *server) untilSignal(t *tell, signals <-chan os.Signal, config string) error {
 	for sig := range signals {
 		if sig == syscall.SIGHUP {
 			s.reload(t, config)

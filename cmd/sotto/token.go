@@ -28,7 +28,7 @@ type tokenCmd struct {
 
 // keyPlace is where the private key is.
 type keyPlace struct {
-	File string `help:"File of the private key." default:"~/.config/sotto/token.key" type:"path" env:"SOTTO_TOKEN_KEY"`
+	File string `help:"File of the private key." default:"${token_key}" type:"path" env:"SOTTO_TOKEN_KEY"`
 }
 
 type tokenKeygenCmd struct {
@@ -90,7 +90,7 @@ type tokenIssueCmd struct {
 	Domain   string `help:"Every caller of a domain, as example.org." placeholder:"DOMAIN" xor:"whom"`
 	FirstUse bool   `help:"Whoever uses it first: for a card or a QR code." xor:"whom"`
 	Open     bool   `help:"Anybody, until it expires." xor:"whom"`
-	Expires  string `help:"How long it holds, up to 182d; the end of its week is rounded up." default:"28d"`
+	Expires  string `help:"How long it holds, up to 182d; rounded up to whole weeks." default:"28d"`
 	NoQR     bool   `help:"Do not draw the QR code." name:"no-qr"`
 }
 

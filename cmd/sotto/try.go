@@ -32,6 +32,8 @@ const tryPassword = "try-me"
 
 // Run implements the verb.
 func (c *tryCmd) Run(t *tell) error {
+	signals, stop := catch()
+	defer stop()
 	dir, cleanup, err := c.dir()
 	if err != nil {
 		return err
@@ -54,10 +56,10 @@ func (c *tryCmd) Run(t *tell) error {
 		return err
 	}
 	if c.Demo {
-		return d.play(t, s)
+		return d.play(t, s, signals)
 	}
 	d.print(t, s)
-	return s.untilSignal(t, "")
+	return s.untilSignal(t, signals, "")
 }
 
 // dir is where the trial keeps its data.

@@ -23,7 +23,7 @@ type userCmd struct {
 
 // secretFlags say where a password comes from.
 type secretFlags struct {
-	PasswordFile string `help:"File with the password in its first line; - is standard input." xor:"password" placeholder:"FILE"`
+	PasswordFile string `help:"File with the password in line 1; - is standard input." xor:"password" placeholder:"FILE"`
 	Generate     bool   `help:"Make a password and print it once." xor:"password"`
 }
 
