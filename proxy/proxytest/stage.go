@@ -26,6 +26,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -87,7 +88,7 @@ func Run(t *testing.T, script func(*testing.T, *Stage), opts ...Option) {
 func New(t *testing.T, opts ...Option) *Stage {
 	t.Helper()
 	time.Sleep(time.Until(began)) // a bubble begins in 2000, before Sotto's own epoch
-	s := &Stage{t: t, cfg: config(), path: filepath.Join(t.TempDir(), "sotto.db"), Net: newNet()}
+	s := &Stage{t: t, cfg: config(), path: filepath.Join(dir(t), "sotto.db"), Net: newNet()}
 	for _, o := range opts {
 		o(&s.cfg)
 	}
@@ -111,6 +112,18 @@ func New(t *testing.T, opts ...Option) *Stage {
 	}
 	t.Cleanup(s.nothingLeft)
 	return s
+}
+
+// dir makes a directory for the store, in memory where the system has such: a
+// script proves nothing about the disk, and waits for it hundreds of times.
+func dir(t *testing.T) string {
+	t.Helper()
+	d, err := os.MkdirTemp("/dev/shm", "sotto-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(d) }) // at worst it goes with the memory
+	return d
 }
 
 // config is the operator's configuration of a stage.
