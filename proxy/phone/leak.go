@@ -18,6 +18,10 @@ type Form struct {
 	Name string // such as "hex" or "base64, alignment 1"
 	Text []byte
 	Fold bool // letters match in either case
+
+	// before and after are the letters of Base64 that may stand beside Text:
+	// they hold the marker's first and last bits with others. "": any.
+	before, after string
 }
 
 // Forms lists the ways in which a marker (a text, or an IP address) can leave in a message or a
@@ -25,12 +29,12 @@ type Form struct {
 // an address also in network order, reversed, as one number, and as STUN writes it (RFC 8489
 // §14.2). Forms shorter than four octets are left out: they are found in any noise.
 func Forms(marker string) []Form {
-	forms := []Form{{"text", []byte(marker), true}}
+	forms := []Form{{Name: "text", Text: []byte(marker), Fold: true}}
 	forms = append(forms, encoded("", []byte(marker))...)
 	if p := url.QueryEscape(marker); p != marker {
-		forms = append(forms, Form{"percent", []byte(p), true})
+		forms = append(forms, Form{Name: "percent", Text: []byte(p), Fold: true})
 	}
-	forms = append(forms, Form{"percent, all", allPercent(marker), true})
+	forms = append(forms, Form{Name: "percent, all", Text: allPercent(marker), Fold: true})
 	if a, err := netip.ParseAddr(marker); err == nil {
 		forms = append(forms, addressForms(a.Unmap())...)
 	}
@@ -39,50 +43,80 @@ func Forms(marker string) []Form {
 
 func encoded(prefix string, raw []byte) []Form {
 	forms := []Form{
-		{prefix + "hex", []byte(hex.EncodeToString(raw)), true},
-		{prefix + "reversed hex", []byte(hex.EncodeToString(reversed(raw))), true},
+		{Name: prefix + "hex", Text: []byte(hex.EncodeToString(raw)), Fold: true},
+		{Name: prefix + "reversed hex", Text: []byte(hex.EncodeToString(reversed(raw))), Fold: true},
 	}
 	for shift := range 3 {
 		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-			name := fmt.Sprintf("%sbase64, alignment %d", prefix, shift)
-			forms = append(forms, Form{name, base64Core(enc, raw, shift), false})
+			f := base64Core(enc, raw, shift)
+			f.Name = fmt.Sprintf("%sbase64, alignment %d", prefix, shift)
+			forms = append(forms, f)
 		}
 	}
 	return forms
 }
 
 // base64Core is the part of the Base64 text of raw, shift octets into a longer one, that does
-// not depend on the octets around it.
-func base64Core(enc *base64.Encoding, raw []byte, shift int) []byte {
+// not depend on the octets around it, and what may stand beside it.
+func base64Core(enc *base64.Encoding, raw []byte, shift int) Form {
 	padded := append(make([]byte, shift), raw...)
-	text := enc.EncodeToString(padded)
+	text := enc.EncodeToString(append(slices.Clone(padded), 0, 0))
 	from := (shift*8 + 5) / 6
 	to := len(padded) * 8 / 6
 	if from >= to {
-		return nil
+		return Form{}
 	}
-	return []byte(text[from:to])
+	f := Form{Text: []byte(text[from:to])}
+	all := alphabet(enc)
+	if known := from*6 - shift*8; known > 0 {
+		f.before = like(all, text[from-1], func(v int) int { return v & (1<<known - 1) })
+	}
+	if known := len(padded)*8 - to*6; known > 0 {
+		f.after = like(all, text[to], func(v int) int { return v >> (6 - known) })
+	}
+	return f
+}
+
+// alphabet has the 64 letters of an encoding in their order.
+func alphabet(enc *base64.Encoding) string {
+	var b strings.Builder
+	for v := range 64 {
+		b.WriteString(enc.EncodeToString([]byte{byte(v << 2)})[:1])
+	}
+	return b.String()
+}
+
+// like lists the letters whose values agree with that of one letter in the bits that pick takes.
+func like(all string, letter byte, pick func(value int) int) string {
+	want := pick(strings.IndexByte(all, letter))
+	var b strings.Builder
+	for v := range len(all) {
+		if pick(v) == want {
+			b.WriteByte(all[v])
+		}
+	}
+	return b.String()
 }
 
 func addressForms(a netip.Addr) []Form {
 	raw := a.AsSlice()
 	forms := []Form{
-		{"octets", raw, false},
-		{"reversed octets", reversed(raw), false},
-		{"text, reversed", []byte(reversedText(a)), true},
-		{"expanded text", []byte(a.StringExpanded()), true},
-		{"mapped text", []byte("::ffff:" + a.String()), true},
+		{Name: "octets", Text: raw},
+		{Name: "reversed octets", Text: reversed(raw)},
+		{Name: "text, reversed", Text: []byte(reversedText(a)), Fold: true},
+		{Name: "expanded text", Text: []byte(a.StringExpanded()), Fold: true},
+		{Name: "mapped text", Text: []byte("::ffff:" + a.String()), Fold: true},
 	}
 	forms = append(forms, encoded("octets, ", raw)...)
 	if a.Is4() {
 		n := binary.BigEndian.Uint32(raw)
 		xored := binary.BigEndian.AppendUint32(nil, n^stunCookie)
 		forms = append(forms,
-			Form{"decimal", []byte(strconv.FormatUint(uint64(n), 10)), false},
-			Form{"STUN, xor-mapped", xored, false},
-			Form{"dashes", []byte(strings.ReplaceAll(a.String(), ".", "-")), false})
+			Form{Name: "decimal", Text: []byte(strconv.FormatUint(uint64(n), 10))},
+			Form{Name: "STUN, xor-mapped", Text: xored},
+			Form{Name: "dashes", Text: []byte(strings.ReplaceAll(a.String(), ".", "-"))})
 	} else {
-		forms = append(forms, Form{"last 64 bits", raw[8:], false})
+		forms = append(forms, Form{Name: "last 64 bits", Text: raw[8:]})
 	}
 	return forms
 }
@@ -130,11 +164,28 @@ func Find(data []byte, markers ...string) []Leak {
 	return found
 }
 
+// in finds the form in data, -1 without; lower is data in lower case.
 func (f Form) in(data, lower []byte) int {
 	if f.Fold {
 		return bytes.Index(lower, bytes.ToLower(f.Text))
 	}
-	return bytes.Index(data, f.Text)
+	for from := 0; ; {
+		at := bytes.Index(data[from:], f.Text)
+		if at < 0 {
+			return -1
+		}
+		if at += from; f.fits(data, at) {
+			return at
+		}
+		from = at + 1
+	}
+}
+
+// fits says that the letters beside a place may stand there.
+func (f Form) fits(data []byte, at int) bool {
+	end := at + len(f.Text)
+	return (f.before == "" || at > 0 && strings.IndexByte(f.before, data[at-1]) >= 0) &&
+		(f.after == "" || end < len(data) && strings.IndexByte(f.after, data[end]) >= 0)
 }
 
 // String says what was found and where.

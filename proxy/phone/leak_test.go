@@ -55,3 +55,26 @@ func TestMarkerInOtherCase(t *testing.T) {
 		t.Error("a marker in capitals is not found")
 	}
 }
+
+// TestBase64OfAnAddressBesideItsOctets tries every octet before and after an address: all the
+// places where one is, and none where only the middle of one is.
+func TestBase64OfAnAddressBesideItsOctets(t *testing.T) {
+	const marker = "192.168.77.23"
+	raw := netip.MustParseAddr(marker).AsSlice()
+	near := slices.Clone(raw)
+	near[3] ^= 1 // the last bit is in a letter that holds others, too
+	for shift := range 3 {
+		for other := range 256 {
+			beside := slices.Repeat([]byte{byte(other)}, 3)
+			there := slices.Concat(beside[:shift], raw, beside)
+			text := base64.StdEncoding.EncodeToString(there)
+			if len(Find([]byte(text), marker)) == 0 {
+				t.Errorf("octet %d, alignment %d: not found in %q", other, shift, text)
+			}
+			text = base64.StdEncoding.EncodeToString(slices.Concat(beside[:shift], near, beside))
+			if l := Find([]byte(text), marker); len(l) > 0 {
+				t.Errorf("octet %d, alignment %d: %v found in %q, where another address is", other, shift, l, text)
+			}
+		}
+	}
+}

@@ -196,10 +196,15 @@ func (s *Stage) Off(d time.Duration) {
 	s.open()
 }
 
-// nothingLeft waits until the server holds nothing, says what it holds if it
-// does not let go, and closes the phones.
+// nothingLeft checks what the server holds. Calls and their media must be gone
+// at once when the script is over, transactions and notices in their time. It
+// closes the phones.
 func (s *Stage) nothingLeft() {
 	s.t.Helper()
+	time.Sleep(time.Second)
+	if now := s.Proxy.Totals(); !s.t.Failed() && now.Calls+now.Facades+now.Sessions+now.Ports > 0 {
+		s.t.Errorf("after the script the server still holds %+v", now)
+	}
 	for range patience / time.Second {
 		if s.t.Failed() || idle(s.Proxy.Totals()) {
 			break
