@@ -138,6 +138,17 @@ func TestStrangerSendsTheInviteAgain(t *testing.T) {
 	})
 }
 
+func TestStrangersOtherRequestsInEveryState(t *testing.T) {
+	stranger(t, func(_ *testing.T, s *proxytest.Stage) {
+		s.Bob.Forget()
+		s.Bob.Does(func(context.Context) error { return s.Bob.Refuse("OPTIONS", 486) })
+		for _, method := range []string{"OPTIONS", "MESSAGE", "SUBSCRIBE", "NOTIFY", "INFO", "REFER", "PUBLISH"} {
+			s.Mallory.Asks(method, "bob", phone.Header("Event", "presence"))
+		}
+		s.Bob.HearsNothing()
+	})
+}
+
 func TestStrangerGivesUp(t *testing.T) {
 	for _, after := range []time.Duration{500 * time.Millisecond, 5 * time.Second, 20 * time.Second} {
 		t.Run(after.String(), func(t *testing.T) {

@@ -1,0 +1,127 @@
+package proxy_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/pion/rtp"
+
+	"sotto/configs"
+	"sotto/proxy/phone"
+	"sotto/proxy/proxytest"
+)
+
+func TestPhonesBehindNAT(t *testing.T) {
+	public := func(*phone.Config) {}
+	for name, at := range map[string][2]func(*phone.Config){
+		"the caller": {proxytest.NATted, public}, "the callee": {public, proxytest.NATted},
+		"both": {proxytest.NATted, proxytest.NATted},
+	} {
+		for _, protect := range []string{"never", "always"} {
+			t.Run(name+", protect "+protect, func(t *testing.T) {
+				proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+					s.Set("alice", "protect_ip", protect)
+					alice, bob := s.Phone("alice", at[0]), s.Phone("bob", at[1])
+					alice.Registers()
+					bob.Registers()
+					out, in := alice.Connect(bob)
+					in.Does(in.Hold)
+					in.Does(in.Resume)
+					proxytest.Talk(out, in)
+					in.HangsUp()
+					out.IsHungUp()
+					if protect == "always" {
+						bob.KnowsNothingOf(alice)
+						alice.KnowsNothingOf(bob)
+					}
+				}, proxytest.Colleagues)
+			})
+		}
+	}
+}
+
+func TestSoundOfOthersIsNotRelayed(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		s.Set("alice", "protect_ip", "always")
+		s.Alice.Registers()
+		s.Bob.Registers()
+		out, in := s.Alice.Connect(s.Bob)
+		out.Does(out.Hold) // sends nothing now; what comes is somebody else's
+		s.Wait(time.Second)
+		evil, err := s.Net.Host(netip.MustParseAddr("203.0.113.66")).
+			ListenPacket(netip.MustParseAddrPort("203.0.113.66:4000"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer evil.Close()
+		packet, err := (&rtp.Packet{
+			Header: rtp.Header{Version: 2, SSRC: 0xbad}, Payload: make([]byte, 160),
+		}).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Alice.Forget()
+		s.Bob.Forget()
+		for range 10 {
+			for _, relay := range []netip.AddrPort{out.Remote(), in.Remote()} {
+				if _, err := evil.WriteToUDPAddrPort(packet, relay); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.Wait(20 * time.Millisecond)
+		}
+		for _, p := range []*proxytest.Phone{s.Alice, s.Bob} {
+			for _, k := range p.Received(phone.RTP) {
+				var got rtp.Packet
+				if got.Unmarshal(k.Data) == nil && got.SSRC == 0xbad {
+					t.Fatalf("%s hears somebody who is not in the call", p.User)
+				}
+			}
+		}
+		in.HangsUp()
+		out.IsHungUp()
+	}, proxytest.Colleagues)
+}
+
+func TestCallThroughANeighbour(t *testing.T) {
+	trunk := func(c *configs.Config) {
+		c.Peers = []configs.Peer{{
+			Name: "trunk", Trusted: true, Target: "sip:198.51.100.14:5060", Addresses: prefixes("198.51.100.14"),
+		}}
+		c.DefaultRoute, c.KnownDomains = "trunk", []string{"gateway.example"}
+	}
+	route := phone.Header("Record-Route", "<sip:inner@198.51.100.14:5060;lr>")
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		s.Set("alice", "protect_ip", "always")
+		s.Alice.Registers()
+		gateway := s.Phone("gateway", func(c *phone.Config) { c.Domain = "gateway.example" })
+		out := s.Alice.Invites("+15551234")
+		in := gateway.IsCalled()
+		in.Answers(route)
+		out.IsAnswered()
+		proxytest.Talk(out, in)
+		hungUpByWayOf(t, out, in)
+	}, trunk)
+	for _, protect := range []string{"never", "always"} {
+		t.Run("from there, protect "+protect, func(t *testing.T) {
+			proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+				s.Set("alice", "protect_ip", protect)
+				s.Alice.Registers()
+				gateway := s.Phone("gateway", func(c *phone.Config) { c.Domain = "gateway.example" })
+				out, in := gateway.Connect(s.Alice, route)
+				hungUpByWayOf(t, in, out)
+			}, trunk)
+		})
+	}
+}
+
+// hungUpByWayOf hangs up; the BYE must take the neighbour's route.
+func hungUpByWayOf(t *testing.T, first, gateway *proxytest.Call) {
+	t.Helper()
+	first.HangsUp()
+	got := gateway.Gets("BYE").GetHeader("Route")
+	if got == nil || got.Value() != "<sip:inner@198.51.100.14:5060;lr>" {
+		t.Errorf("the BYE came by %v", got)
+	}
+}
