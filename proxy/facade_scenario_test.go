@@ -211,37 +211,48 @@ func TestTimesTellNoState(t *testing.T) {
 	if testing.Short() {
 		t.Skip("thousands of calls")
 	}
-	var ringing, over [][]time.Duration
+	samples := map[int][][]time.Duration{180: nil, 480: nil}
 	for _, state := range states {
 		proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
 			state.make(s)
 			began := time.Now()
-			var all []*proxytest.Call
-			for range calls {
-				all = append(all, s.Mallory.Invites("bob"))
-			}
-			for _, c := range all {
-				c.IsRefused(480)
-			}
-			ringing = append(ringing, s.Mallory.HeardAt(180, began))
-			over = append(over, s.Mallory.HeardAt(480, began))
-			if i := len(over) - 1; len(ringing[i]) != calls || len(over[i]) != calls {
-				t.Errorf("%d rang and %d ended of %d calls", len(ringing[i]), len(over[i]), calls)
+			callOften(s.Mallory, "bob")
+			for code := range samples {
+				at := s.Mallory.HeardAt(code, began)
+				if len(at) != calls {
+					t.Errorf("%d was heard %d times in %d calls", code, len(at), calls)
+				}
+				samples[code] = append(samples[code], at)
 			}
 		})
 	}
-	for i := range states {
-		for j := range i {
-			for what, d := range map[string]float64{
-				"180": distance(ringing[i], ringing[j]), "480": distance(over[i], over[j]),
-			} {
-				// Kolmogorov and Smirnov: further apart by chance in one of a million.
-				if limit := 2.69 * math.Sqrt(2.0/calls); d > limit {
-					t.Errorf("%s tells %q from %q: distance %.3f; want at most %.3f",
-						what, states[i].name, states[j].name, d, limit)
-				}
-			}
+	for code, all := range samples {
+		for i := range all {
+			alike(t, code, all[:i], all[i])
 		}
+	}
+}
+
+// alike fails the test if a sample of times differs from one of others, as
+// Kolmogorov and Smirnov measure it, by more than chance does in one of a million.
+func alike(t *testing.T, code int, others [][]time.Duration, sample []time.Duration) {
+	t.Helper()
+	for i, other := range others {
+		if d, limit := distance(other, sample), 2.69*math.Sqrt(2.0/calls); d > limit {
+			t.Errorf("%d tells %q from %q: distance %.3f; want at most %.3f",
+				code, states[i].name, states[len(others)].name, d, limit)
+		}
+	}
+}
+
+// callOften makes many calls at once and waits for their end.
+func callOften(caller *proxytest.Phone, to string) {
+	var all []*proxytest.Call
+	for range calls {
+		all = append(all, caller.Invites(to))
+	}
+	for _, c := range all {
+		c.IsRefused(480)
 	}
 }
 

@@ -90,8 +90,16 @@ func TestForkBothAnswerAtOnce(t *testing.T) {
 
 func TestForkBestResponse(t *testing.T) {
 	for _, c := range []struct{ one, two, best int }{
-		{486, 480, 486}, {404, 486, 404}, {486, 603, 603}, {603, 180, 603}, {500, 404, 404},
-		{503, 486, 486}, {503, 503, 500}, {487, 486, 486}, {415, 486, 415}, {302, 486, 486},
+		{486, 480, 486},
+		{404, 486, 404},
+		{486, 603, 603},
+		{603, 180, 603},
+		{500, 404, 404},
+		{503, 486, 486},
+		{503, 503, 500},
+		{487, 486, 486},
+		{415, 486, 415},
+		{302, 486, 486},
 	} {
 		t.Run(fmt.Sprint(c.one, c.two), func(t *testing.T) {
 			forked(t, func(_ *testing.T, s *proxytest.Stage, desk *proxytest.Phone) {

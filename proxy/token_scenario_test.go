@@ -12,7 +12,9 @@ import (
 )
 
 // rings plays a call that must ring, and of which the token must not arrive.
-func rings(t *testing.T, s *proxytest.Stage, caller *proxytest.Phone, to string, tok tokens.Token, opts ...phone.Option) {
+func rings(
+	t *testing.T, s *proxytest.Stage, caller *proxytest.Phone, to string, tok tokens.Token, opts ...phone.Option,
+) {
 	t.Helper()
 	out := caller.Invites(to, opts...)
 	in := s.Bob.IsCalled()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/emiago/sipgo/sip"
@@ -64,7 +63,7 @@ func (p *Phone) newCall() (*Call, error) {
 	}
 	c.desc = description{
 		sdp: p.cfg.SDP, after: p.cfg.SDP.Streams,
-		own: local{rtp: m.local, id: rand.Uint64() >> 2, mux: p.cfg.RTCPMux, direction: SendRecv},
+		own: local{rtp: m.local, id: number() >> 2, mux: p.cfg.RTCPMux, direction: SendRecv},
 	}
 	return c, nil
 }

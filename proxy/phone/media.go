@@ -3,7 +3,6 @@ package phone
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -58,13 +57,13 @@ func (p *Phone) openMedia() (*Media, error) {
 		rec: p.rec, stop: make(chan struct{}), changed: make(chan struct{}),
 		mute: p.cfg.Mute, reports: newReports(p.cfg, p.local.Addr()),
 		header: rtp.Header{
-			Version: 2, PayloadType: pcmu, SSRC: rand.Uint32(),
-			SequenceNumber: uint16(rand.Uint32()), Timestamp: rand.Uint32(),
+			Version: 2, PayloadType: pcmu, SSRC: uint32(number()),
+			SequenceNumber: uint16(number()), Timestamp: uint32(number()),
 		},
 	}
 	var err error
 	for range portTries {
-		port := uint16(firstPort + 2*rand.IntN(16000))
+		port := uint16(firstPort + 2*(number()%16000))
 		if err = m.open(p.net, netip.AddrPortFrom(p.local.Addr(), port)); err == nil {
 			m.reports.ssrc = m.header.SSRC
 			return m, nil

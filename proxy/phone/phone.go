@@ -20,11 +20,12 @@ package phone
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -306,4 +307,11 @@ func newCallID(c Config) string {
 }
 
 // random is 64 random bits as text.
-func random() string { return fmt.Sprintf("%016x", rand.Uint64()) }
+func random() string { return fmt.Sprintf("%016x", number()) }
+
+// number is 64 random bits.
+func number() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint64(b[:])
+}

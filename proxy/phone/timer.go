@@ -91,10 +91,10 @@ func (s *sessionTimer) expire(c *Call, why error) {
 }
 
 // cutFold is strings.Cut for separators in any case.
-func cutFold(s, sep string) (before, after string, found bool) {
+func cutFold(s, sep string) (before, after string) {
 	i := strings.Index(strings.ToLower(s), strings.ToLower(sep))
 	if i < 0 {
-		return s, "", false
+		return s, ""
 	}
-	return s[:i], s[i+len(sep):], true
+	return s[:i], s[i+len(sep):]
 }

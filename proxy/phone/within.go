@@ -192,7 +192,7 @@ func (c *Call) Dialog() (target string, routes []string) {
 
 // tagIn is the tag in a From or To value.
 func tagIn(value string) string {
-	_, tag, _ := cutFold(value, ";tag=")
+	_, tag := cutFold(value, ";tag=")
 	for i, r := range tag {
 		if r == ';' || r == ' ' {
 			return tag[:i]
@@ -216,12 +216,12 @@ func SessionTimer(seconds int, refresher string) Option {
 // sessionExpires reads the header.
 func sessionExpires(m sip.Message) (seconds int, refresher string) {
 	v := wire.Header(m, "Session-Expires")
-	text, params, _ := cutFold(v, ";")
+	text, params := cutFold(v, ";")
 	seconds, err := strconv.Atoi(text)
 	if err != nil {
 		return 0, ""
 	}
-	_, refresher, _ = cutFold(";"+params, ";refresher=")
-	refresher, _, _ = cutFold(refresher, ";")
+	_, refresher = cutFold(";"+params, ";refresher=")
+	refresher, _ = cutFold(refresher, ";")
 	return seconds, refresher
 }

@@ -32,7 +32,8 @@ func (s *Stage) Phone(name string, change ...func(*phone.Config)) *Phone {
 		User: name, Domain: Domain, Password: Password, Network: s.Net.Host(ip), Server: Server,
 		Local: netip.AddrPortFrom(ip, 5060), CallIDHost: ip.String(), TagPrefix: mark + "tag-",
 		Headers: []phone.Field{
-			{Name: "User-Agent", Value: mark + "agent/1.0"}, {Name: "Organization", Value: mark + "org"},
+			{Name: "User-Agent", Value: mark + "agent/1.0"},
+			{Name: "Organization", Value: mark + "org"},
 			{Name: "Call-Info", Value: "<http://" + mark + "web.example/>;purpose=info"},
 			{Name: "Warning", Value: `399 ` + ip.String() + ` "` + mark + `warning"`},
 			{Name: "X-Address", Value: ip.String()},

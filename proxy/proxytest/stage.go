@@ -131,7 +131,8 @@ func config() configs.Config {
 	c := configs.Default()
 	c.Domains = []string{Domain}
 	c.Listen = []configs.Listen{
-		{Transport: "udp", Addr: Server}, {Transport: "tcp", Addr: Server},
+		{Transport: "udp", Addr: Server},
+		{Transport: "tcp", Addr: Server},
 		{Transport: "tls", Addr: netip.AddrPortFrom(Server.Addr(), Server.Port()+1)},
 	}
 	c.Media.Ports = configs.Ports{Min: 20000, Max: 20199}
