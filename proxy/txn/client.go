@@ -104,7 +104,9 @@ func (c *Client) receive(res *sip.Response) {
 	case c.state == terminated:
 		c.w.l.cfg.Handler.Stray(c.Flow, res)
 	case c.state == completed:
-		c.acknowledge() // the ACK was lost
+		if res.StatusCode >= 300 {
+			c.acknowledge() // the ACK was lost
+		}
 	case c.state == accepted:
 		if res.StatusCode/100 == 2 {
 			c.sink.Response(c, res)

@@ -107,6 +107,7 @@ func (s *Server) again(req *sip.Request) {
 	case req.IsAck():
 		s.acked(req)
 	case s.state == accepted: // RFC 6026 §7.1: absorbed; 2xx come from the far end
+	case s.state == confirmed: // overtaken by its ACK
 	case s.last != nil:
 		s.send(s.last)
 	}
@@ -147,7 +148,8 @@ func (w *worker) cancel(f *flow.Flow, req *sip.Request, key string) {
 		return
 	}
 	res := wire.NewResponse(req, sip.StatusOK, "OK")
-	setTag(res, invite.tag)
+	setTag(res, invite.tag) // RFC 3261 §9.2
+	tagged(res, invite.key)
 	_ = s.Reply(res) // cannot be final yet
 	if !invite.Final() && !invite.cancelled {
 		invite.cancelled = true
@@ -271,7 +273,7 @@ func inviteKey(req *sip.Request) string { return keyWith(req, sip.INVITE) }
 func keyWith(req *sip.Request, m sip.RequestMethod) string {
 	via := req.Via()
 	branch, _ := wire.Param(via.Params, "branch")
-	if strings.HasPrefix(branch, magicCookie) && len(branch) > len(magicCookie) {
+	if n := len(magicCookie); len(branch) > n && strings.EqualFold(branch[:n], magicCookie) {
 		return strings.ToLower(branch) + "|" + strings.ToLower(via.SentBy()) + "|" + string(m)
 	}
 	from, _ := wire.Param(req.From().Params, "tag")
@@ -282,13 +284,14 @@ func keyWith(req *sip.Request, m sip.RequestMethod) string {
 }
 
 // mergeKey tells requests that reached us twice by different ways (RFC 3261
-// §8.2.2.2); "" for those inside a dialog.
+// §8.2.2.2); "" for those inside a dialog. One that comes back for another
+// target is a spiral, which is legal (§16.3).
 func mergeKey(req *sip.Request) string {
 	if tag, ok := wire.Param(req.To().Params, "tag"); ok && tag != "" {
 		return ""
 	}
 	from, _ := wire.Param(req.From().Params, "tag")
-	return from + "|" + req.CallID().Value() + "|" + req.CSeq().Value()
+	return from + "|" + req.CallID().Value() + "|" + req.CSeq().Value() + "|" + req.Recipient.String()
 }
 
 // tagged gives a response of the layer's own a To tag.
