@@ -72,7 +72,7 @@ func inject(t *testing.T, s *proxytest.Stage, to ...netip.AddrPort) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = evil.Close() }) // it has no reader
+	t.Cleanup(func() { _ = evil.Close() })                        // it has no reader
 	raw := append([]byte{0x80, 0, 0, 1, 0, 0, 0, 1}, injected...) // RFC 3550 §5.1, PCMU
 	raw = append(raw, make([]byte, 160)...)
 	for range 10 {

@@ -9,9 +9,6 @@ import (
 	"sotto/proxy/phone"
 )
 
-// Private is where phones behind a NAT believe they are.
-var Private = netip.MustParseAddr("10.77.3.20")
-
 // NATted puts a phone behind a NAT of its own: it has a private address, which
 // it writes everywhere, and its packets come from a public one.
 func NATted(c *phone.Config) {
@@ -19,8 +16,9 @@ func NATted(c *phone.Config) {
 	if !ok {
 		panic("a phone of no stage") // of a script
 	}
-	c.Network = nat{host, c.Local.Addr()}
-	c.Local = netip.AddrPortFrom(Private, c.Local.Port())
+	public := c.Local.Addr()
+	private := netip.AddrFrom4([4]byte{10, 77, 3, public.As4()[3]})
+	c.Network, c.Local = nat{host, public}, netip.AddrPortFrom(private, c.Local.Port())
 }
 
 // nat maps each port of the private address to the same one of the public.

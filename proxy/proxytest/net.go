@@ -12,8 +12,12 @@ import (
 )
 
 // Server is where the stage's server takes SIP over UDP and TCP; over TLS it
-// is the next port. Its media ports are at the same host.
-var Server = netip.MustParseAddrPort("192.0.2.1:5060")
+// is the next port. Its media ports are at the same host. Server6 is the same
+// over IPv6, for UDP and TCP.
+var (
+	Server  = netip.MustParseAddrPort("192.0.2.1:5060")
+	Server6 = netip.MustParseAddrPort("[2001:db8::1]:5060")
+)
 
 // away is how far everything is from everything.
 const away = time.Millisecond
@@ -35,8 +39,9 @@ type Net struct {
 func newNet() *Net {
 	n := &Net{
 		Net: memnet.New(), trace: &trace{began: time.Now()},
-		names: map[netip.Addr]string{Server.Addr(): "server"},
+		names: map[netip.Addr]string{Server.Addr(): "server", Server6.Addr(): "server"},
 	}
+	n.Host(Server.Addr(), Server6.Addr())
 	n.Delay(away)
 	n.Decide(func(d memnet.Datagram) memnet.Fate { return memnet.Fate{Lost: !n.passes(d)} })
 	return n

@@ -26,38 +26,64 @@ type Phone struct {
 // a phone can tell something about itself has a marker in it; see Knows.
 func (s *Stage) Phone(name string, change ...func(*phone.Config)) *Phone {
 	s.t.Helper()
-	ip := netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + len(s.phones))})
+	return s.phoneAt(netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + len(s.phones))}), Server, name, change)
+}
+
+// Phone6 is Phone over IPv6.
+func (s *Stage) Phone6(name string, change ...func(*phone.Config)) *Phone {
+	s.t.Helper()
+	ip := netip.MustParseAddr("2001:db8:77::").As16()
+	ip[15] = byte(10 + len(s.phones))
+	return s.phoneAt(netip.AddrFrom16(ip), Server6, name, change)
+}
+
+func (s *Stage) phoneAt(ip netip.Addr, server netip.AddrPort, name string, change []func(*phone.Config)) *Phone {
+	s.t.Helper()
 	mark := fmt.Sprintf("marked%d-", len(s.phones))
-	c := phone.Config{
-		User: name, Domain: Domain, Password: Password, Network: s.Net.Host(ip), Server: Server,
-		Local: netip.AddrPortFrom(ip, 5060), CallIDHost: ip.String(), TagPrefix: mark + "tag-",
-		Headers: []phone.Field{
-			{Name: "User-Agent", Value: mark + "agent/1.0"},
-			{Name: "Organization", Value: mark + "org"},
-			{Name: "Call-Info", Value: "<http://" + mark + "web.example/>;purpose=info"},
-			{Name: "Warning", Value: `399 ` + ip.String() + ` "` + mark + `warning"`},
-			{Name: "X-Address", Value: ip.String()},
-		},
-		SDP: phone.SDP{
-			Owner: mark + "owner", Session: []string{"i=" + mark + "info", "a=tool:" + mark + "tool"},
-			Media: []string{"a=x-where:" + ip.String(), "a=candidate:1 1 UDP 2130706431 " + ip.String() + " 9 typ host"},
-		},
-		SDES:    []phone.SDESItem{{Type: 2, Text: mark + "name"}, {Type: 6, Text: mark + "tool"}},
-		Goodbye: mark + "bye",
-	}
+	c := marked(ip, mark)
+	c.User, c.Domain, c.Password = name, Domain, Password
+	c.Network, c.Server, c.Local = s.Net.Host(ip), server, netip.AddrPortFrom(ip, 5060)
 	for _, f := range change {
 		f(&c)
 	}
 	if c.Transport == "tls" {
 		c.TLS, c.ServerName = s.tls.phone, Domain
-		c.Server = netip.AddrPortFrom(Server.Addr(), Server.Port()+1)
+		c.Server = netip.AddrPortFrom(server.Addr(), server.Port()+1)
 	}
 	s.Net.name(ip, fmt.Sprintf("%s(%s)", name, ip))
 	raw, err := phone.New(c)
 	s.must(err)
-	p := &Phone{Phone: raw, User: name, s: s, markers: []string{ip.String(), mark}}
+	p := &Phone{Phone: raw, User: name, s: s, markers: []string{ip.String(), mark, c.Local.Addr().String()}}
 	s.phones = append(s.phones, p)
 	return p
+}
+
+// marked is a phone that tells its address and a mark wherever it can.
+func marked(ip netip.Addr, mark string) phone.Config {
+	family := "IP4"
+	if ip.Is6() {
+		family = "IP6"
+	}
+	return phone.Config{
+		CallIDHost: ip.String(), TagPrefix: mark + "tag-",
+		Headers: []phone.Field{
+			{Name: "User-Agent", Value: mark + "agent/1.0"},
+			{Name: "Organization", Value: mark + "org"},
+			{Name: "Call-Info", Value: "<http://" + mark + "web.example/>;purpose=info"},
+			{Name: "Warning", Value: `399 ` + mark + `host "` + ip.String() + `"`},
+			{Name: "X-Address", Value: ip.String()},
+		},
+		SDP: phone.SDP{
+			Owner: mark + "owner", Session: []string{"i=" + mark + "info", "a=tool:" + mark + "tool"},
+			Media: []string{
+				"a=x-where:" + ip.String(),
+				"a=candidate:1 1 UDP 2130706431 " + ip.String() + " 9 typ host",
+				"a=rtcp-xr:stat-summary", "a=source-filter:incl IN " + family + " * " + ip.String(),
+			},
+		},
+		SDES:    []phone.SDESItem{{Type: 2, Text: mark + "name"}, {Type: 6, Text: mark + "tool"}},
+		Goodbye: mark + "bye",
+	}
 }
 
 // URI is how others dial the user.

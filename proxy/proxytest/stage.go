@@ -133,6 +133,8 @@ func config() configs.Config {
 	c.Listen = []configs.Listen{
 		{Transport: "udp", Addr: Server},
 		{Transport: "tcp", Addr: Server},
+		{Transport: "udp", Addr: Server6},
+		{Transport: "tcp", Addr: Server6},
 		{Transport: "tls", Addr: netip.AddrPortFrom(Server.Addr(), Server.Port()+1)},
 	}
 	c.Media.Ports = configs.Ports{Min: 20000, Max: 20199}
@@ -162,9 +164,9 @@ func (s *Stage) open() {
 
 func (s *Stage) engineConfig() rtpengine.Config {
 	m := s.cfg.Media
-	host := Server.Addr()
+	host, host6 := Server.Addr(), Server6.Addr()
 	return rtpengine.Config{
-		Addresses: []rtpengine.Address{{Local: host, Advertised: host}},
+		Addresses: []rtpengine.Address{{Local: host, Advertised: host}, {Local: host6, Advertised: host6}},
 		PortMin:   m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest, MaxSessions: m.MaxSessions,
 		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Log: s.log,
 		Listen: func(a netip.AddrPort) (rtpengine.Wire, error) {
