@@ -82,6 +82,7 @@ type Phone struct {
 	layer *txn.Layer
 	local netip.AddrPort
 	rec   *recorder
+	ready chan struct{} // closed when local is known; nothing is handled before
 	done  chan struct{}
 
 	// What follows belongs to the layer's only worker; see do.
@@ -108,7 +109,7 @@ func New(c Config) (*Phone, error) {
 		c.RTCPEvery = 5 * time.Second
 	}
 	p := &Phone{
-		cfg: c, rec: newRecorder(), done: make(chan struct{}), local: c.Local,
+		cfg: c, rec: newRecorder(), done: make(chan struct{}), ready: make(chan struct{}), local: c.Local,
 		calls: map[string]*Call{}, refusals: map[string]int{}, subs: map[string]string{},
 		regID: newCallID(c),
 	}
@@ -121,7 +122,9 @@ func New(c Config) (*Phone, error) {
 		Network: p.net, TLS: c.TLS, Log: c.Log, Handler: ear{p},
 		Limits: flow.Limits{SocketBuffer: 1 << 18},
 	})
-	if err := p.listen(); err != nil {
+	err := p.listen()
+	close(p.ready)
+	if err != nil {
 		p.Close()
 		return nil, fmt.Errorf("opening phone of %s: %w", c.User, err)
 	}
@@ -289,6 +292,7 @@ type ear struct{ p *Phone }
 
 // Message implements flow.Handler.
 func (e ear) Message(f *flow.Flow, m sip.Message) {
+	<-e.p.ready
 	if f.Secure() {
 		e.p.rec.message(f, m)
 	}
