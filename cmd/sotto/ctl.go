@@ -7,14 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"time"
-
-	"sotto/store"
 )
 
 // The control socket: how a command line reaches the running server. Only
@@ -142,8 +141,13 @@ func (p place) asked(t *tell, verb string, args []string) ([]string, error) {
 
 // alone carries out a verb without a server.
 func (p place) alone(t *tell, verb string, args []string) ([]string, error) {
-	file := filepath.Join(p.Data, "sotto.db")
-	if _, err := os.Stat(file); err != nil { // or a typing error would make one
+	// Without the file there is nothing to carry out a verb on: to open it would
+	// make one wherever --data has a typing error.
+	_, err := os.Stat(storeFile(p.Data))
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, hint(err, "run this as the user who runs the server")
+	case err != nil:
 		return nil, hint(fmt.Errorf("no server has its data in %s", p.Data),
 			"start one with sotto serve, or name its data directory with --data")
 	}
@@ -153,7 +157,7 @@ func (p place) alone(t *tell, verb string, args []string) ([]string, error) {
 	}
 	defer release()
 	log := slog.New(slog.NewTextHandler(t.err, nil))
-	s, err := store.Open(context.Background(), file, log)
+	s, err := openStore(p.Data, log)
 	if err != nil {
 		return nil, err
 	}

@@ -285,8 +285,9 @@ func (d *desk) silencedList(args []string) ([]string, error) {
 		}
 		lines := make([]string, 0, len(all))
 		for _, c := range all {
+			why := strings.TrimPrefix(c.Reason, "silenced: ")
 			lines = append(lines, fmt.Sprintf("%s  %-5s  %s  (%s)",
-				c.At.UTC().Format("2006-01-02 15:04 UTC"), c.Media, c.Caller, c.Reason))
+				c.At.UTC().Format("2006-01-02 15:04 UTC"), c.Media, c.Caller, why))
 		}
 		return lines, err
 	})

@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 // writes what a person would have seen to "played"; mask, which writes an
 // output to "masked" without what is random; fill, which puts an address of
 // the script's own for HOST into a file; ready, which waits for a server's
-// control socket; await, which waits for a text in a file; signal; and dial,
-// which calls with built-in phones.
+// control socket; await, which waits for a text in a file; signal; and dial
+// and talk, which call with built-in phones.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"play": play, "mask": mask, "fill": fill, "ready": ready, "await": await, "signal": signalTo, "dial": dial,
+			"talk": converseIn,
 		},
 	})
 }
@@ -98,7 +99,7 @@ func masked(ts *testscript.TestScript, text string) string {
 		text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])
 	}
 	for _, r := range []string{
-		`127\.0\.0\.\d:(\d+)`, `s1-([\w-]+)…`, `s1-x+…([\w-]+)`, `t1-([\w-]{16})`, `\b([0-9a-f]{16})\b`,
+		`127\.0\.0\.\d:(\d{5})`, `s1-([\w-]+)…`, `s1-x+…([\w-]+)`, `t1-([\w-]{16})`, `\b([0-9a-f]{16})\b`,
 		`(?m)^([a-z0-9 ]{8})  (?:ringing|talking|silenced|ended)`,
 	} {
 		text = crossed(text, regexp.MustCompile(r))

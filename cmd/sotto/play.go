@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -14,7 +15,7 @@ import (
 // what a person would wait.
 const (
 	demoTime = 35 * time.Second
-	actTime  = 10 * time.Second
+	actTime  = 15 * time.Second
 	talkTime = time.Second
 )
 
@@ -36,9 +37,11 @@ type stage struct {
 func (d *demo) play(t *tell, s *server, signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), demoTime)
 	defer cancel()
+	interrupted := make(chan struct{})
 	go func() {
 		select {
 		case <-signals:
+			close(interrupted)
 			cancel()
 		case <-ctx.Done():
 		}
@@ -55,6 +58,11 @@ func (d *demo) play(t *tell, s *server, signals <-chan os.Signal) error {
 		ctx, cancel := context.WithTimeout(ctx, actTime)
 		err := act(ctx)
 		cancel()
+		select {
+		case <-interrupted:
+			return errors.New("interrupted")
+		default:
+		}
 		if err != nil {
 			g.holds(err, "the call")
 		}

@@ -78,9 +78,8 @@ func (s *server) openData() error {
 	if s.release, err = claim(s.cfg.DataDir); err != nil {
 		return hint(err, "stop it, or set another data_dir")
 	}
-	s.store, err = store.Open(context.Background(), filepath.Join(s.cfg.DataDir, "sotto.db"), s.log)
-	if err != nil {
-		return fmt.Errorf("opening store: %w", err)
+	if s.store, err = openStore(s.cfg.DataDir, s.log); err != nil {
+		return err
 	}
 	s.loc = location.New(location.Limits{PerAOR: s.cfg.Register.PerUser})
 	snapshot, err := s.store.Snapshot("bindings")
@@ -91,6 +90,18 @@ func (s *server) openData() error {
 		s.log.Warn("bindings of the last run are unreadable; phones will register again", "err", err)
 	}
 	return nil
+}
+
+// storeFile is where a server keeps what must not be lost.
+func storeFile(dataDir string) string { return filepath.Join(dataDir, "sotto.db") }
+
+// openStore opens the store of a data directory.
+func openStore(dataDir string, log *slog.Logger) (*store.Store, error) {
+	st, err := store.Open(context.Background(), storeFile(dataDir), log)
+	if err != nil {
+		return nil, hint(fmt.Errorf("opening store: %w", err), "if the file is damaged, restore it from a backup")
+	}
+	return st, nil
 }
 
 // engineConfig is the operator's media section in the engine's words.
