@@ -167,3 +167,23 @@ func TestShortenedKeepsBothEnds(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyNoticesAreNotices(t *testing.T) {
+	t.Parallel()
+	for start, want := range map[string]bool{
+		"MESSAGE sip:bob@192.0.2.2 SIP/2.0\r\nFrom: <sip:silenced-calls@sotto.example>;tag=1": true,
+		"MESSAGE sip:bob@192.0.2.2 SIP/2.0\r\nFrom: <sip:mallory@sotto.example>;tag=1":        false,
+		"INVITE sip:bob@192.0.2.2 SIP/2.0\r\nFrom: <sip:silenced-calls@sotto.example>;tag=1":  false,
+	} {
+		p := phone.Packet{Kind: phone.SIP, Data: []byte(start + "\r\n\r\n")}
+		if got := isNotice(p); got != want {
+			t.Errorf("%q: %v", start, got)
+		}
+		if none(sight{packets: []phone.Packet{p}}) == nil {
+			t.Errorf("%q is taken for nothing", start)
+		}
+	}
+	if err := none(sight{}); err != nil {
+		t.Error(err)
+	}
+}
