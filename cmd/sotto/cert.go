@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -34,11 +35,11 @@ func (s *server) certificate() (*tls.Config, error) {
 			return nil, fmt.Errorf("making a certificate: %w", err)
 		}
 	}
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		return nil, hint(fmt.Errorf("reading certificate: %w", err), "check tls.cert and tls.key")
+	s.pair = &keyPair{cert: cert, key: key}
+	if err := s.pair.load(); err != nil {
+		return nil, hint(err, "check tls.cert and tls.key")
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.pair.get, GetClientCertificate: s.pair.getClient}
 	if s.cfg.TLS.ClientCA == "" {
 		return c, nil
 	}
@@ -53,12 +54,37 @@ func (s *server) certificate() (*tls.Config, error) {
 	return c, nil
 }
 
+// A keyPair is a certificate and its key in files. It is read again on SIGHUP,
+// since certificates are renewed every few weeks. Safe for concurrent use.
+type keyPair struct {
+	cert, key string
+	now       atomic.Pointer[tls.Certificate]
+}
+
+// load reads the files; on an error what was read before goes on.
+func (k *keyPair) load() error {
+	pair, err := tls.LoadX509KeyPair(k.cert, k.key)
+	if err != nil {
+		return fmt.Errorf("reading certificate: %w", err)
+	}
+	k.now.Store(&pair)
+	return nil
+}
+
+// get implements tls.Config.GetCertificate.
+func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.now.Load(), nil }
+
+// getClient implements tls.Config.GetClientCertificate: trunks may ask who we are.
+func (k *keyPair) getClient(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return k.now.Load(), nil
+}
+
 // selfSignedLife is how long a certificate of our own is good.
 const selfSignedLife = 365 * 24 * time.Hour
 
-// selfSigned makes a certificate for trying, once.
+// selfSigned makes a certificate for trying, where there is none that is good.
 func (s *server) selfSigned(certFile, keyFile string) error {
-	if _, err := os.Stat(certFile); err == nil {
+	if pair, err := tls.LoadX509KeyPair(certFile, keyFile); err == nil && time.Now().Before(pair.Leaf.NotAfter) {
 		return nil
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -30,6 +30,7 @@ type server struct {
 	proxy   *proxy.Proxy
 	ctl     *ctlServer
 	bound   []proxy.Bound
+	pair    *keyPair // nil without TLS
 	release func()   // of the data directory
 	did     []string // what the first start made, for the operator
 }
@@ -180,8 +181,8 @@ func (s *server) close() {
 	}
 }
 
-// reload takes from the configuration file what can change while the server
-// runs: how much is logged. The rest is named, and keeps until a restart.
+// reload takes from the files what can change while the server runs: how
+// much is logged, and the certificate. The rest keeps until a restart.
 func (s *server) reload(t *tell, path string) {
 	cfg, err := loadConfig(path)
 	if err != nil {
@@ -189,7 +190,15 @@ func (s *server) reload(t *tell, path string) {
 		return
 	}
 	setLevel(&s.level, cfg.Log.Level)
-	t.say("log level is %s; anything else in the file needs a restart", cfg.Log.Level)
+	read := "log level is " + cfg.Log.Level
+	if s.pair != nil {
+		if err := s.pair.load(); err != nil {
+			t.warn("the certificate of before goes on: %v", err)
+		} else {
+			read += "; certificate read again"
+		}
+	}
+	t.say("%s; anything else in the file needs a restart", read)
 }
 
 // announce tells the operator what runs, and what the first start made.

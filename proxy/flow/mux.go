@@ -34,7 +34,7 @@ type PacketConn = interface {
 // Config is what a Mux is made of.
 type Config struct {
 	Network Network      // nil: the real one
-	TLS     *tls.Config  // of the server; as a client its RootCAs and Certificates count
+	TLS     *tls.Config  // of the server; as a client its RootCAs and client certificates count
 	Limits  Limits       // zeros: the defaults
 	Log     *slog.Logger // nil: none
 	Handler Handler      // must be set
@@ -191,6 +191,7 @@ func (m *Mux) clientTLS(name string) *tls.Config {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name}
 	if m.cfg.TLS != nil {
 		c.RootCAs, c.Certificates = m.cfg.TLS.RootCAs, m.cfg.TLS.Certificates
+		c.GetClientCertificate = m.cfg.TLS.GetClientCertificate
 	}
 	return c
 }
