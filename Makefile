@@ -1,19 +1,27 @@
 # try    the whole server on loopback, with demo users; prints what to dial
+# demo   the server and four phones of its own: plays the calls, shows who saw what
 # test   installs what the tests need, runs all of them
+# race   all tests with the race detector, in random order
 # check  format, static analysis, limits of size and complexity
 # fuzz   every fuzz target, FUZZTIME each
 # bench  the benchmarks of the packages
 
 FUZZTIME ?= 60s
 
-.PHONY: try test check fuzz bench
+.PHONY: try demo test race check fuzz bench
 
 try:
 	go run ./cmd/sotto try
 
+demo:
+	go run ./cmd/sotto try --demo
+
 test:
 	scripts/deps.sh
 	go test ./...
+
+race:
+	go test -race -shuffle=on ./...
 
 check:
 	scripts/check.sh
