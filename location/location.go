@@ -66,6 +66,7 @@ type Table struct {
 	byAOR  map[aor.AOR][]Binding
 	byID   map[uint64]aor.AOR
 	byFlow map[Flow][]uint64 // a phone with several accounts has one connection for all
+	edits  uint64
 }
 
 // New makes an empty table.
@@ -140,6 +141,7 @@ func (t *Table) RemoveAll(a aor.AOR, callID string, cseq uint32, now time.Time) 
 
 // set replaces the bindings of a and keeps the indexes in step.
 func (t *Table) set(a aor.AOR, next []Binding) {
+	t.edits++
 	for _, b := range t.byAOR[a] {
 		delete(t.byID, b.ID)
 		t.leave(b)
@@ -233,6 +235,13 @@ func (t *Table) Expire(now time.Time) {
 			t.set(a, slices.DeleteFunc(slices.Clone(all), func(b Binding) bool { return !now.Before(b.Expires) }))
 		}
 	}
+}
+
+// Edits counts the changes: a snapshot made at the same count is the same.
+func (t *Table) Edits() uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.edits
 }
 
 // Len is the number of bindings.

@@ -1,27 +1,33 @@
 package proxy
 
 import (
+	"errors"
 	"hash/fnv"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 
+	"sotto/configs"
 	"sotto/internal/aor"
 	"sotto/proxy/flow"
 	"sotto/proxy/wire"
-
-	"sotto/configs"
 )
 
 // readKeys takes the proxy's secrets from the store, which makes them at its
 // first start; there is no default key.
 func (p *Proxy) readKeys() error {
-	current, previous, err := p.store.Secret("seal", secretKeySize)
+	current, previous, err := p.store.Secret(sealSecret, secretKeySize)
 	if err != nil {
 		return err
 	}
 	if p.seal, err = newSealer(current, previous); err != nil {
 		return err
 	}
+	made, err := p.store.SecretMade(sealSecret)
+	if err != nil {
+		return err
+	}
+	p.sealMade.Store(made.Unix())
 	nonce, _, err := p.store.Secret("nonce", secretKeySize)
 	if err != nil {
 		return err
@@ -32,6 +38,53 @@ func (p *Proxy) readKeys() error {
 
 // secretKeySize is the length of each secret in bytes (256 bits).
 const secretKeySize = 32
+
+// sealSecret names the sealing key in the store.
+const sealSecret = "seal"
+
+// sealLife is how long a sealing key seals (ours). The key before it still
+// opens, so a call goes on for at least so long; it must be more than boxLife.
+const sealLife = 7 * 24 * time.Hour
+
+// ErrTooSoon is the error of a rotation that would cut calls under way: the
+// key before the current one still has their dialogs.
+var ErrTooSoon = errors.New("the last rotation is less than a day ago; another one would cut calls that began before it")
+
+// RotateKeys makes a new sealing key. What was sealed with the one of before
+// still opens; what is older does not. It fails with ErrTooSoon, or when the
+// store cannot write; then nothing has changed.
+func (p *Proxy) RotateKeys() error {
+	p.rotating.Lock()
+	defer p.rotating.Unlock()
+	if len(p.seal.keys()) > 1 && time.Since(time.Unix(p.sealMade.Load(), 0)) < boxLife {
+		return ErrTooSoon
+	}
+	if err := p.store.Rotate(sealSecret); err != nil {
+		return err
+	}
+	current, previous, err := p.store.Secret(sealSecret, secretKeySize)
+	if err != nil {
+		return err
+	}
+	if err := p.seal.replace(current, previous); err != nil {
+		return err
+	}
+	p.sealMade.Store(time.Now().Unix())
+	return nil
+}
+
+// rotateOld replaces a sealing key whose time is over. A store that cannot
+// write keeps the key that there is; the next sweep tries again.
+func (p *Proxy) rotateOld(now time.Time) {
+	if now.Sub(time.Unix(p.sealMade.Load(), 0)) < sealLife {
+		return
+	}
+	if err := p.RotateKeys(); err != nil {
+		p.log.Warn("sealing key not replaced", "err", err)
+		return
+	}
+	p.log.Info("sealing key replaced; calls under way go on")
+}
 
 // secretOf is how the authenticator asks for a user's hashed passwords.
 func (p *Proxy) secretOf(user, realm string) (ha1, bool) {

@@ -54,6 +54,8 @@ type Proxy struct {
 	mux      *flow.Mux
 	txn      *txn.Layer
 	seal     *sealer
+	sealMade atomic.Int64 // when the sealing key was made, in seconds
+	rotating sync.Mutex   // one rotation at a time
 	auth     *authenticator
 	resolver *resolve.Resolver
 	domains  map[string]bool
@@ -64,6 +66,7 @@ type Proxy struct {
 	ledger   *ledger
 	log      *slog.Logger
 
+	saved    uint64 // location.Table.Edits of the last snapshot; the housekeeper's
 	bound    []Bound
 	draining atomic.Bool
 	stop     chan struct{}
@@ -228,6 +231,7 @@ func (p *Proxy) housekeep() {
 			return
 		case now := <-tick.C:
 			p.loc.Expire(now)
+			p.rotateOld(now)
 			for _, session := range p.calls.forget(now) {
 				p.endMedia(session)
 			}
@@ -239,9 +243,15 @@ func (p *Proxy) housekeep() {
 // saveBindings writes the location snapshot. A store that is full or locked
 // costs the restart its bindings, not the running calls theirs.
 func (p *Proxy) saveBindings() {
+	edits := p.loc.Edits()
+	if edits == p.saved {
+		return
+	}
 	if err := p.store.SaveSnapshot(bindingsSnapshot, p.loc.Snapshot()); err != nil {
 		p.log.Warn("bindings not saved; they live on in memory", "err", err)
+		return
 	}
+	p.saved = edits
 }
 
 const (

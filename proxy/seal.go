@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -36,10 +37,13 @@ var errExpired = errors.New("seal is expired")
 // A keyID names a key of the sealer; 0 is the current one. It is no secret.
 type keyID uint16
 
-// A sealer seals and opens. It is immutable and safe for concurrent use.
+// A sealer seals and opens. Safe for concurrent use, also while its keys are replaced.
 type sealer struct {
-	keys []sealKey // the first one seals, all open
+	ring atomic.Pointer[[]sealKey] // the first one seals, all open
 }
+
+// keys are the keys at this moment.
+func (s *sealer) keys() []sealKey { return *s.ring.Load() }
 
 // A sealKey is one key and what was derived from it.
 type sealKey struct {
@@ -55,17 +59,27 @@ const minSealSecret = 32
 // sealed with previous, which may be nil.
 func newSealer(current, previous []byte) (*sealer, error) {
 	s := &sealer{}
+	if err := s.replace(current, previous); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// replace takes other keys from now on; on an error those of before stay.
+func (s *sealer) replace(current, previous []byte) error {
+	keys := make([]sealKey, 0, 2)
 	for _, secret := range [][]byte{current, previous} {
-		if secret == nil && len(s.keys) == 1 {
+		if secret == nil && len(keys) == 1 {
 			break
 		}
 		k, err := newSealKey(secret)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		s.keys = append(s.keys, k)
+		keys = append(keys, k)
 	}
-	return s, nil
+	s.ring.Store(&keys)
+	return nil
 }
 
 // newSealKey derives the keys of one secret.
@@ -95,9 +109,13 @@ func newSealKey(secret []byte) (sealKey, error) {
 // were when the key is rotated in the middle of the call. An unknown id, and
 // 0, mean the current key.
 func (s *sealer) at(id keyID) *sealer {
-	for i, k := range s.keys {
+	keys := s.keys()
+	for i, k := range keys {
 		if k.id == id && i > 0 {
-			return &sealer{keys: append([]sealKey{k}, s.keys[:i]...)}
+			turned := append([]sealKey{k}, keys[:i]...)
+			at := &sealer{}
+			at.ring.Store(&turned)
+			return at
 		}
 	}
 	return s
@@ -176,7 +194,7 @@ const digestLen = 16
 
 // digest is a keyed hash of parts for one purpose, as digestLen token characters.
 func (s *sealer) digest(purpose string, parts ...string) string {
-	h := hmac.New(sha256.New, s.keys[0].mac)
+	h := hmac.New(sha256.New, s.keys()[0].mac)
 	for _, p := range append([]string{purpose}, parts...) {
 		var n [8]byte
 		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
@@ -234,7 +252,7 @@ var encoding = base64.RawURLEncoding.Strict()
 func (s *sealer) text(plain []byte, p purpose, block int) string {
 	padded := make([]byte, (len(plain)/block+1)*block)
 	padded[copy(padded, plain)] = padMark
-	sealed, err := s.keys[0].siv.EncryptDeterministically(padded, []byte(p))
+	sealed, err := s.keys()[0].siv.EncryptDeterministically(padded, []byte(p))
 	if err != nil {
 		// Only a plain text of nearly 2^63 bytes fails.
 		panic(err)
@@ -255,7 +273,7 @@ func (s *sealer) openText(text string, p purpose) ([]byte, keyID, bool) {
 	if err != nil || strings.ContainsAny(body, "\r\n") {
 		return nil, 0, false // DecodeString skips line ends
 	}
-	for _, k := range s.keys {
+	for _, k := range s.keys() {
 		padded, err := k.siv.DecryptDeterministically(sealed, []byte(p))
 		if err != nil {
 			continue

@@ -1,9 +1,12 @@
 package proxy_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"sotto/proxy"
 	"sotto/proxy/proxytest"
 )
 
@@ -83,4 +86,47 @@ func TestNothingOfOneCallTellsOfAnother(t *testing.T) {
 			in.IsHungUp()
 		}
 	}, proxytest.Colleagues)
+}
+
+// A week after it was made the sealing key is replaced. A call that began
+// before goes on, in both directions and also after a restart.
+func TestSealingKeyIsReplacedUnderACall(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		s.Set("alice", "protect_ip", "always")
+		s.Wait(7*24*time.Hour - 15*time.Second)
+		first := sealKeyMade(t, s)
+		s.Alice.Registers()
+		s.Bob.Registers()
+		out, in := s.Alice.Connect(s.Bob)
+		bothAsk := func(when string) {
+			for _, end := range []*proxytest.Call{out, in} {
+				if code := end.Asks("INFO"); code != 200 {
+					t.Errorf("INFO %s: %d", when, code)
+				}
+			}
+		}
+		bothAsk("before the key was replaced")
+		s.Wait(30 * time.Second)
+		if made := sealKeyMade(t, s); !made.After(first) {
+			t.Errorf("the key is still the one of %s", first)
+		}
+		bothAsk("after the key was replaced")
+		if err := s.Proxy.RotateKeys(); !errors.Is(err, proxy.ErrTooSoon) {
+			t.Errorf("another rotation on the same day would cut the call: %v", err)
+		}
+		s.Restart()
+		bothAsk("after the restart")
+		in.HangsUp()
+		out.IsHungUp()
+		s.Bob.KnowsNothingOf(s.Alice)
+	}, proxytest.Colleagues)
+}
+
+func sealKeyMade(t *testing.T, s *proxytest.Stage) time.Time {
+	t.Helper()
+	made, err := s.Store.SecretMade("seal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
 }

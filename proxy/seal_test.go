@@ -78,7 +78,7 @@ func TestBoxRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		b.key = s.keys[0].id
+		b.key = s.keys()[0].id
 		if !reflect.DeepEqual(got, b) {
 			t.Errorf("%s:\n got %+v\nwant %+v", name, got, b)
 		}
@@ -249,7 +249,7 @@ func TestRotation(t *testing.T) {
 	if _, err := sealerOf(t, secretB, nil).open(text, testNow); !errors.Is(err, errForged) {
 		t.Errorf("sealed with a key that is gone: %v", err)
 	}
-	if got := after.at(b.key).at(0); got.keys[0].id != b.key {
+	if got := after.at(b.key).at(0); got.keys()[0].id != b.key {
 		t.Error("at(0) must not change the key")
 	}
 }

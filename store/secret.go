@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Secret returns a secret of the server of n bytes and the one before it,
@@ -19,7 +20,9 @@ func (s *Store) Secret(name string, n int) (current, previous []byte, err error)
 		if current, err = random(n); err != nil {
 			return nil, nil, err
 		}
-		if _, err = s.exec("INSERT INTO secret (name, age, value) VALUES (?, 0, ?)", name, current); err != nil {
+		_, err = s.exec("INSERT INTO secret (name, age, value, created) VALUES (?, 0, ?, ?)",
+			name, current, time.Now().Unix())
+		if err != nil {
 			return nil, nil, err
 		}
 	}
@@ -40,14 +43,32 @@ func (s *Store) Rotate(name string) error {
 		return err
 	}
 	err = s.tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO secret (name, age, value) VALUES (?, 1, ?), (?, 0, ?)",
-			name, current, name, next)
+		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO secret (name, age, value, created) "+
+			"SELECT name, 1, value, created FROM secret WHERE name = ? AND age = 0", name)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "UPDATE secret SET value = ?, created = ? WHERE name = ? AND age = 0",
+			next, time.Now().Unix(), name)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil
+}
+
+// SecretMade is when the current secret of that name was made, to the second;
+// long ago where that is not known. There must be one.
+func (s *Store) SecretMade(name string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	var made int64
+	err := s.db.QueryRowContext(ctx, "SELECT created FROM secret WHERE name = ? AND age = 0", name).Scan(&made)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("secret %s: %w", name, err)
+	}
+	return time.Unix(made, 0), nil
 }
 
 func (s *Store) secret(name string, age int) ([]byte, error) {

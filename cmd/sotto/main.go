@@ -23,6 +23,7 @@ type cli struct {
 	Calls    callsCmd    `cmd:"" help:"The calls of the running server."`
 	Status   statusCmd   `cmd:"" help:"What the running server holds: calls, sessions, connections."`
 	Explain  explainCmd  `cmd:"" help:"Why a call rang, was silenced or was protected."`
+	Rotate   rotateCmd   `cmd:"" help:"Make a new sealing key now, not a week after the last."`
 }
 
 func main() {
