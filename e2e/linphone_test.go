@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -17,7 +18,8 @@ type linphone struct {
 }
 
 // linphone starts linphonec on a host of the user's name and registers it.
-func (s *server) linphone(user, transport string) *linphone {
+// more are further lines of the [sip] section of its configuration.
+func (s *server) linphone(user, transport string, more ...string) *linphone {
 	s.lab.t.Helper()
 	needs(s.lab.t, "linphonec")
 	h := s.lab.hosts[user]
@@ -40,6 +42,7 @@ verify_server_cn=0
 guess_hostname=1
 use_ipv6=%[4]d
 register_only_when_network_is_up=0
+%[10]s
 [net]
 firewall_policy=0
 mtu=1300
@@ -63,7 +66,7 @@ passwd=%[9]s
 realm=%[8]s
 domain=%[8]s
 algorithm=SHA-256
-`, ports["udp"], ports["tcp"], ports["tls"], six, s.port(transport), transport, user, domain, password))
+`, ports["udp"], ports["tcp"], ports["tls"], six, s.port(transport), transport, user, domain, password, strings.Join(more, "\n")))
 	if err := os.MkdirAll(filepath.Join(h.dir, ".local/share/linphone"), 0o700); err != nil {
 		s.lab.t.Fatal(err)
 	}
