@@ -66,7 +66,8 @@ passwd=%[9]s
 realm=%[8]s
 domain=%[8]s
 algorithm=SHA-256
-`, ports["udp"], ports["tcp"], ports["tls"], six, s.port(transport), transport, user, domain, password, strings.Join(more, "\n")))
+`, ports["udp"], ports["tcp"], ports["tls"], six, s.port(transport), transport, user, domain,
+		password, strings.Join(more, "\n")))
 	if err := os.MkdirAll(filepath.Join(h.dir, ".local/share/linphone"), 0o700); err != nil {
 		s.lab.t.Fatal(err)
 	}

@@ -29,32 +29,9 @@ func TestProviders(t *testing.T) {
 			encryption := "media_encryption=" + c.media
 			alice, bob := s.linphone("alice", c.transport, encryption), s.linphone("bob", c.transport, encryption)
 			from := time.Now()
-			rung := bob.mark()
-			dialled := alice.call("sip:bob@" + domain)
-			bob.rings(rung)
-			bob.answers()
-			alice.talks(dialled)
-			bob.talks(rung)
-			alice.plays(callerTone)
-			bob.plays(calleeTone)
-			audible(alice.host)
-			audible(bob.host)
-			alice.hangsUp()
-			alice.over(dialled)
-			bob.over(rung)
-			for _, h := range []*host{alice.host, bob.host} {
-				seen := since(h.capture.packets(), from)
-				// The negative claim: the provider knows its own customer, and that it
-				// talks to Sotto.
-				want := []netip.Addr{h.ip, s.ip}
-				slices.SortFunc(want, netip.Addr.Compare)
-				if got := addresses(seen); !slices.Equal(got, want) {
-					t.Errorf("on %s's line are %v, want %v", h.name, got, want)
-				}
-				if got := contains(seen, h.name+"@"+domain); got != c.names {
-					t.Errorf("%s's name can be read on the line: %v, want %v", h.name, got, c.names)
-				}
-			}
+			talkOnce(alice, bob)
+			seenOnLine(t, s, alice.host, from, c.names)
+			seenOnLine(t, s, bob.host, from, c.names)
 			for _, p := range since(s.capture.packets(), from) {
 				ends := []netip.Addr{p.src.Addr(), p.dst.Addr()}
 				if slices.Contains(ends, alice.ip) && slices.Contains(ends, bob.ip) {
@@ -62,6 +39,38 @@ func TestProviders(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// talkOnce is one call in which both are heard.
+func talkOnce(caller, callee *linphone) {
+	rung := callee.mark()
+	dialled := caller.call("sip:" + callee.user + "@" + domain)
+	callee.rings(rung)
+	callee.answers()
+	caller.talks(dialled)
+	callee.talks(rung)
+	caller.plays(callerTone)
+	callee.plays(calleeTone)
+	audible(caller.host)
+	audible(callee.host)
+	caller.hangsUp()
+	caller.over(dialled)
+	callee.over(rung)
+}
+
+// seenOnLine checks what a host's provider sees: its own customer, that this
+// one talks to Sotto, and, where names is true, under which name.
+func seenOnLine(t *testing.T, s *server, h *host, from time.Time, names bool) {
+	t.Helper()
+	seen := since(h.capture.packets(), from)
+	want := []netip.Addr{h.ip, s.ip}
+	slices.SortFunc(want, netip.Addr.Compare)
+	if got := addresses(seen); !slices.Equal(got, want) {
+		t.Errorf("on %s's line are %v, want %v", h.name, got, want)
+	}
+	if got := contains(seen, h.name+"@"+domain); got != names {
+		t.Errorf("%s's name can be read on the line: %v, want %v", h.name, got, names)
 	}
 }
 

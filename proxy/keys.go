@@ -48,7 +48,8 @@ const sealLife = 7 * 24 * time.Hour
 
 // ErrTooSoon is the error of a rotation that would cut calls under way: the
 // key before the current one still has their dialogs.
-var ErrTooSoon = errors.New("the last rotation is less than a day ago; another one would cut calls that began before it")
+var ErrTooSoon = errors.New(
+	"the last rotation is less than a day ago; another one would cut calls that began before it")
 
 // RotateKeys makes a new sealing key. What was sealed with the one of before
 // still opens; what is older does not. It fails with ErrTooSoon, or when the

@@ -27,26 +27,24 @@ func (w way) routed() bool { return w.box != nil }
 func (p *Proxy) route(req *sip.Request) (way, error) {
 	w := way{uri: *req.Recipient.Clone()}
 	if p.isUs(w.uri) && sealedUser(w.uri.User) {
-		b, err := p.seal.open(w.uri.User, time.Now())
+		b, err := p.opened(w.uri.User)
 		if err != nil || b.kind == boxRoute {
 			return way{}, refuse(sip.StatusCallTransactionDoesNotExists, whyNoDialog)
 		}
-		w.sealed = &b
+		w.sealed = b
 		return w, nil
 	}
 	routes, err := routeSet(wire.All(req, "Route"))
 	if err != nil {
 		return way{}, refuse(sip.StatusBadRequest, whyNoDialog)
 	}
-	for len(routes) > 0 && p.isUs(routes[0]) {
-		if sealedUser(routes[0].User) {
-			b, err := p.seal.open(routes[0].User, time.Now())
-			if err != nil || b.kind != boxRoute {
-				return way{}, refuse(sip.StatusCallTransactionDoesNotExists, whyNoDialog)
-			}
-			w.box = &b
+	for ; len(routes) > 0 && p.isUs(routes[0]); routes = routes[1:] {
+		if !sealedUser(routes[0].User) {
+			continue
 		}
-		routes = routes[1:]
+		if w.box, err = p.opened(routes[0].User); err != nil || w.box.kind != boxRoute {
+			return way{}, refuse(sip.StatusCallTransactionDoesNotExists, whyNoDialog)
+		}
 	}
 	w.routes = routes
 	if w.box == nil && len(routes) > 0 {
@@ -54,6 +52,12 @@ func (p *Proxy) route(req *sip.Request) (way, error) {
 		return way{}, refuse(sip.StatusForbidden, whyNotServed)
 	}
 	return w, nil
+}
+
+// opened is the box in a user part.
+func (p *Proxy) opened(user string) (*box, error) {
+	b, err := p.seal.open(user, time.Now())
+	return &b, err
 }
 
 // errTooManyRoutes refuses a route set that nobody has.

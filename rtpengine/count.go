@@ -50,7 +50,7 @@ func (c *counts) rtp(b []byte, now time.Time) {
 		c.lost += c.lostNow()
 		c.seen, c.ssrc, c.base, c.max, c.received, c.jitter = true, ssrc, seq, seq, 0, 0
 		c.transit = 0
-	} else if d := int16(seq - c.max); d > 0 { //nolint:gosec // wraps on purpose
+	} else if d := int16(seq - c.max); d > 0 { // wraps on purpose
 		c.max += uint32(d)
 	}
 	c.received++

@@ -20,10 +20,11 @@
 package rtpengine
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -36,10 +37,17 @@ type ID uint64
 // NewID makes an ID, never 0.
 func NewID() ID {
 	for {
-		if id := ID(rand.Uint64()); id != 0 {
+		if id := ID(random()); id != 0 {
 			return id
 		}
 	}
+}
+
+// random is a number that nobody can guess.
+func random() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.NativeEndian.Uint64(b[:])
 }
 
 // Side is one of the two parties of a session.

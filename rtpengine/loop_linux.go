@@ -51,7 +51,7 @@ func newPoller() (*poller, error) {
 
 // add lets epoll watch a descriptor.
 func (p *poller) add(fd int) error {
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)} //nolint:gosec // a descriptor
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
 	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("epoll: %w", err)
 	}
@@ -182,14 +182,14 @@ func (p *poller) open(addr netip.AddrPort, handle func([]byte, netip.AddrPort)) 
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	p.socks[int32(fd)] = s //nolint:gosec // a descriptor
+	p.socks[int32(fd)] = s
 	return s, nil
 }
 
 // shut closes a socket. It is called under the loop's lock, so that no event
 // of the old socket is taken for one of a new socket with its number.
 func (p *poller) shut(s *sock) {
-	delete(p.socks, int32(s.fd)) //nolint:gosec // a descriptor
+	delete(p.socks, int32(s.fd))
 	_ = unix.Close(s.fd)
 }
 

@@ -1,7 +1,6 @@
 package rtpengine
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -43,9 +42,9 @@ func (p *ports) take(addr netip.Addr, now time.Time, open func(rtp uint16) error
 	if n <= 0 {
 		return 0, ErrNoPorts
 	}
-	start := rand.IntN(n)
+	start := int(random() % uint64(n))
 	for i := range n {
-		port := p.min + 2*uint16((start+i)%n) //nolint:gosec // within the range
+		port := p.min + 2*uint16((start+i)%n)
 		if !p.claim(portKey{addr, port}, now) {
 			continue
 		}

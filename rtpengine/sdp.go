@@ -148,7 +148,7 @@ func (l *mediaLine) address(m *sdp.MediaDescription, session *sdp.ConnectionInfo
 		return notSafe("m= has no single port")
 	}
 	ip = ip.Unmap().WithZone("")
-	l.port = uint16(m.MediaName.Port.Value) //nolint:gosec // bounded above
+	l.port = uint16(m.MediaName.Port.Value)
 	if ip.IsUnspecified() {
 		l.held = true
 		return nil
@@ -179,10 +179,10 @@ func (l *mediaLine) rtcpAddress(m *sdp.MediaDescription) error {
 // attributes takes the a= and b= lines that may leave.
 func (l *mediaLine) attributes(m *sdp.MediaDescription) {
 	for _, a := range m.Attributes {
-		switch {
-		case a.Key == "rtcp-mux":
+		switch a.Key {
+		case "rtcp-mux":
 			l.mux = true
-		case a.Key == "rtpmap":
+		case "rtpmap":
 			if _, name, ok := strings.Cut(a.Value, " "); ok && rtpmap.MatchString(a.Value) {
 				l.codecs = append(l.codecs, name)
 			}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
-	mrand "math/rand/v2"
 	"net/netip"
 	"time"
 )
@@ -46,7 +45,7 @@ func newSession(e *Engine, l *loop) *session {
 		var b [8]byte
 		_, _ = rand.Read(b[:]) // never fails
 		s.cnames[side] = hex.EncodeToString(b[:])
-		s.origin[side] = origin{id: mrand.Uint64() >> 2, version: mrand.Uint64() >> 34}
+		s.origin[side] = origin{id: random() >> 2, version: random() >> 34}
 	}
 	return s
 }

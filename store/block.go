@@ -66,7 +66,7 @@ func (s *Store) Block(a aor.AOR, caller string) error {
 	case len(e.blocks) >= maxBlocks:
 		return errors.New("the block list is full; block a whole domain as @example.org, or silence strangers")
 	}
-	if _, err := s.exec("INSERT OR IGNORE INTO block (aor, caller) VALUES (?, ?)", a.String(), text); err != nil {
+	if err := s.exec("INSERT OR IGNORE INTO block (aor, caller) VALUES (?, ?)", a.String(), text); err != nil {
 		return err
 	}
 	e.blocks[text] = true
@@ -87,7 +87,7 @@ func (s *Store) Unblock(a aor.AOR, caller string) error {
 	case !e.blocks[text]:
 		return fmt.Errorf("%s: %w", text, ErrNotFound)
 	}
-	if _, err := s.exec("DELETE FROM block WHERE aor = ? AND caller = ?", a.String(), text); err != nil {
+	if err := s.exec("DELETE FROM block WHERE aor = ? AND caller = ?", a.String(), text); err != nil {
 		return err
 	}
 	delete(e.blocks, text)

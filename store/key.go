@@ -88,7 +88,7 @@ func (s *Store) AddKey(a aor.AOR, public ed25519.PublicKey, label string) error 
 		return ErrTooManyKeys
 	}
 	k := Key{Public: bytes.Clone(public), Label: label, Created: time.Now().Truncate(time.Second)}
-	_, err := s.exec("INSERT INTO key (aor, public, label, created) VALUES (?, ?, ?, ?)",
+	err := s.exec("INSERT INTO key (aor, public, label, created) VALUES (?, ?, ?, ?)",
 		a.String(), []byte(public), label, k.Created.Unix())
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (s *Store) DeleteKey(a aor.AOR, public ed25519.PublicKey) error {
 	if i < 0 {
 		return fmt.Errorf("key: %w", ErrNotFound)
 	}
-	if _, err := s.exec("DELETE FROM key WHERE aor = ? AND public = ?", a.String(), []byte(public)); err != nil {
+	if err := s.exec("DELETE FROM key WHERE aor = ? AND public = ?", a.String(), []byte(public)); err != nil {
 		return err
 	}
 	e.keys = slices.Delete(e.keys, i, i+1)

@@ -20,7 +20,7 @@ import (
 func today() int64 { return time.Now().Unix() / 86400 }
 
 func (s *Store) loadRecent(ctx context.Context) error {
-	if _, err := s.exec("DELETE FROM day_key WHERE day < ?", today()-maxRecentDays); err != nil {
+	if err := s.exec("DELETE FROM day_key WHERE day < ?", today()-maxRecentDays); err != nil {
 		s.log.Warn("old recent-call hashes not deleted", "err", err)
 	}
 	err := s.rows(ctx, "SELECT day, key FROM day_key", func(r *sql.Rows) error {
@@ -66,7 +66,7 @@ func (s *Store) Remember(owner, other aor.AOR) error {
 	if _, ok := s.recent[h]; ok {
 		return nil
 	}
-	if _, err := s.exec("INSERT OR IGNORE INTO recent (hash, day) VALUES (?, ?)", []byte(h), day); err != nil {
+	if err := s.exec("INSERT OR IGNORE INTO recent (hash, day) VALUES (?, ?)", []byte(h), day); err != nil {
 		return err
 	}
 	s.recent[h] = day
@@ -83,7 +83,7 @@ func (s *Store) dayKey(day int64) ([]byte, error) {
 	if _, err := rand.Read(key); err != nil {
 		return nil, fmt.Errorf("making key: %w", err)
 	}
-	if _, err := s.exec("INSERT INTO day_key (day, key) VALUES (?, ?)", day, key); err != nil {
+	if err := s.exec("INSERT INTO day_key (day, key) VALUES (?, ?)", day, key); err != nil {
 		return nil, err
 	}
 	s.dayKeys[day] = key
@@ -92,7 +92,7 @@ func (s *Store) dayKey(day int64) ([]byte, error) {
 
 // forgetDays deletes the days before first.
 func (s *Store) forgetDays(first int64) error {
-	if _, err := s.exec("DELETE FROM day_key WHERE day < ?", first); err != nil {
+	if err := s.exec("DELETE FROM day_key WHERE day < ?", first); err != nil {
 		return err
 	}
 	for h, day := range s.recent {

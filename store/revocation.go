@@ -59,7 +59,7 @@ func (s *Store) Revoke(a aor.AOR, salt [8]byte, until time.Time) error {
 	case len(e.revoked) >= maxRevocations:
 		return errors.New("too many tokens are revoked; make a new key and delete the old one, which revokes all")
 	}
-	_, err := s.exec("INSERT INTO revocation (aor, salt, expires) VALUES (?, ?, ?) "+
+	err := s.exec("INSERT INTO revocation (aor, salt, expires) VALUES (?, ?, ?) "+
 		"ON CONFLICT (aor, salt) DO UPDATE SET expires = max(expires, excluded.expires)",
 		a.String(), salt[:], until.Unix())
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *Store) BindFirstUse(a aor.AOR, salt [8]byte, holder [32]byte, until tim
 	if len(e.firstUse) >= maxRevocations {
 		return false, errors.New("too many first-use tokens")
 	}
-	_, err := s.exec("INSERT INTO first_use (aor, salt, holder, expires) VALUES (?, ?, ?, ?)",
+	err := s.exec("INSERT INTO first_use (aor, salt, holder, expires) VALUES (?, ?, ?, ?)",
 		a.String(), salt[:], holder[:], until.Unix())
 	if err != nil {
 		return false, err

@@ -20,7 +20,7 @@ func (s *Store) Secret(name string, n int) (current, previous []byte, err error)
 		if current, err = random(n); err != nil {
 			return nil, nil, err
 		}
-		_, err = s.exec("INSERT INTO secret (name, age, value, created) VALUES (?, 0, ?, ?)",
+		err = s.exec("INSERT INTO secret (name, age, value, created) VALUES (?, 0, ?, ?)",
 			name, current, time.Now().Unix())
 		if err != nil {
 			return nil, nil, err
@@ -103,7 +103,7 @@ func (s *Store) Snapshot(kind string) ([]byte, error) {
 // SaveSnapshot keeps the state of something that heals by itself, so that it
 // need not after a restart.
 func (s *Store) SaveSnapshot(kind string, value []byte) error {
-	_, err := s.exec("INSERT INTO snapshot (kind, value) VALUES (?, ?) "+
+	err := s.exec("INSERT INTO snapshot (kind, value) VALUES (?, ?) "+
 		"ON CONFLICT (kind) DO UPDATE SET value = excluded.value", kind, value)
 	return err
 }

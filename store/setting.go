@@ -55,7 +55,10 @@ const maxRecentDays = 90
 // settings are all there are, in the order in which they are shown.
 func settings() []setting {
 	return []setting{
-		{"protect_ip", "always, strangers or never", setProtect, func(s Settings) string { return s.ProtectIP.String() }},
+		{
+			"protect_ip", "always, strangers or never", setProtect,
+			func(s Settings) string { return s.ProtectIP.String() },
+		},
 		{
 			"silence_strangers", "on or off",
 			func(s *Settings, v string) error {
@@ -65,7 +68,10 @@ func settings() []setting {
 			},
 			func(s Settings) string { return named(!s.RingStrangers) },
 		},
-		{"recent_days", "a number of days from 0 (off) to 90", setRecent, func(s Settings) string { return strconv.Itoa(s.RecentDays) }},
+		{
+			"recent_days", "a number of days from 0 (off) to 90", setRecent,
+			func(s Settings) string { return strconv.Itoa(s.RecentDays) },
+		},
 		{
 			"notices", "on or off",
 			func(s *Settings, v string) error {
@@ -82,7 +88,7 @@ func settings() []setting {
 func setProtect(s *Settings, v string) error {
 	for i, n := range protectNames {
 		if v == n {
-			s.ProtectIP = Protect(i) //nolint:gosec // three names
+			s.ProtectIP = Protect(i)
 			return nil
 		}
 	}
@@ -233,7 +239,7 @@ func (s *Store) SetSetting(a aor.AOR, name, value string) error {
 		if err := d.set(&next, value); err != nil {
 			return fmt.Errorf("%s cannot be %q; write %s", name, value, d.values)
 		}
-		_, err := s.exec("INSERT INTO setting (aor, name, value) VALUES (?, ?, ?) "+
+		err := s.exec("INSERT INTO setting (aor, name, value) VALUES (?, ?, ?) "+
 			"ON CONFLICT (aor, name) DO UPDATE SET value = excluded.value", a.String(), name, stored(d, next))
 		if err != nil {
 			return err

@@ -28,12 +28,12 @@ const maxSilenced = 500
 
 // AddSilenced keeps a silenced call.
 func (s *Store) AddSilenced(c Silenced) error {
-	_, err := s.exec("INSERT INTO silenced (recipient, caller, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?)",
+	err := s.exec("INSERT INTO silenced (recipient, caller, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?)",
 		c.Recipient.String(), c.Caller, c.At.Unix(), c.Media, c.Reason, c.Notified)
 	if err != nil {
 		return err
 	}
-	_, err = s.exec("DELETE FROM silenced WHERE recipient = ? AND id <= "+
+	err = s.exec("DELETE FROM silenced WHERE recipient = ? AND id <= "+
 		"(SELECT id FROM silenced WHERE recipient = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
 		c.Recipient.String(), c.Recipient.String(), maxSilenced)
 	return err
@@ -78,6 +78,6 @@ func (s *Store) MarkNotified(ids []int64) error {
 	for i, id := range ids {
 		args[i] = id
 	}
-	_, err := s.exec("UPDATE silenced SET notified = 1 WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", args...)
+	err := s.exec("UPDATE silenced SET notified = 1 WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", args...)
 	return err
 }

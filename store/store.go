@@ -142,24 +142,17 @@ func (s *Store) tx(ctx context.Context, do func(*sql.Tx) error) error {
 }
 
 // exec runs one write. What the database refuses is ErrUnavailable.
-func (s *Store) exec(query string, args ...any) (sql.Result, error) {
+func (s *Store) exec(query string, args ...any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
-	res, err := s.db.ExecContext(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if _, err := s.db.ExecContext(ctx, query, args...); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return res, nil
+	return nil
 }
 
 // writeTimeout bounds how long a write may wait for the disk (ours).
 const writeTimeout = 3 * time.Second
-
-// affected says whether a write changed something.
-func affected(res sql.Result) bool {
-	n, err := res.RowsAffected()
-	return err == nil && n > 0
-}
 
 // rows reads all rows of a query.
 func (s *Store) rows(ctx context.Context, query string, each func(*sql.Rows) error, args ...any) error {

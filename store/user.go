@@ -79,7 +79,7 @@ func (s *Store) AddUser(a aor.AOR, password string) error {
 	}
 	u := User{AOR: a, Created: time.Now().Truncate(time.Second)}
 	u.HA1SHA256, u.HA1MD5 = hashes(a, password)
-	_, err := s.exec("INSERT INTO user (aor, ha1_sha256, ha1_md5, created) VALUES (?, ?, ?, ?)",
+	err := s.exec("INSERT INTO user (aor, ha1_sha256, ha1_md5, created) VALUES (?, ?, ?, ?)",
 		a.String(), u.HA1SHA256, u.HA1MD5, u.Created.Unix())
 	if err != nil {
 		return err
@@ -97,7 +97,7 @@ func (s *Store) SetPassword(a aor.AOR, password string) error {
 		return fmt.Errorf("user %s: %w", a, ErrNotFound)
 	}
 	sha, md := hashes(a, password)
-	if _, err := s.exec("UPDATE user SET ha1_sha256 = ?, ha1_md5 = ? WHERE aor = ?", sha, md, a.String()); err != nil {
+	if err := s.exec("UPDATE user SET ha1_sha256 = ?, ha1_md5 = ? WHERE aor = ?", sha, md, a.String()); err != nil {
 		return err
 	}
 	e.user.HA1SHA256, e.user.HA1MD5 = sha, md
@@ -111,7 +111,7 @@ func (s *Store) DeleteUser(a aor.AOR) error {
 	if s.users[a] == nil {
 		return fmt.Errorf("user %s: %w", a, ErrNotFound)
 	}
-	if _, err := s.exec("DELETE FROM user WHERE aor = ?", a.String()); err != nil {
+	if err := s.exec("DELETE FROM user WHERE aor = ?", a.String()); err != nil {
 		return err
 	}
 	delete(s.users, a)

@@ -50,18 +50,23 @@ func TestConnectionHasAddressesAndCarriesBothWays(t *testing.T) {
 			server.LocalAddr().String() != "192.0.2.1:5060" || server.RemoteAddr().String() != "198.51.100.7:49152" {
 			t.Error(phone.LocalAddr(), phone.RemoteAddr(), server.LocalAddr(), server.RemoteAddr())
 		}
-		for _, way := range [][2]net.Conn{{phone, server}, {server, phone}} {
-			if _, err := way[0].Write([]byte("hello, you")); err != nil {
-				t.Fatal(err)
-			}
-			b := make([]byte, 5) // a stream has no borders
-			for _, want := range []string{"hello", ", you"} {
-				if _, err := io.ReadFull(way[1], b); err != nil || string(b) != want {
-					t.Errorf("%q, %v", b, err)
-				}
-			}
-		}
+		carries(t, phone, server)
+		carries(t, server, phone)
 	})
+}
+
+// carries checks that what one end writes, the other reads.
+func carries(t *testing.T, from, to net.Conn) {
+	t.Helper()
+	if _, err := from.Write([]byte("hello, you")); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 5) // a stream has no borders
+	for _, want := range []string{"hello", ", you"} {
+		if _, err := io.ReadFull(to, b); err != nil || string(b) != want {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
 }
 
 func TestConnectionIsDelayed(t *testing.T) {

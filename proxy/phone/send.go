@@ -119,17 +119,7 @@ func (p *Phone) transact(ctx context.Context, write func() (draft, sip.Uri, erro
 	for tries := 1; ; tries++ {
 		x := &exchange{p: p}
 		method := ""
-		err := p.do(func() {
-			d, hop, err := write()
-			method = d.method
-			if err == nil {
-				_, err = p.start(d, hop, x)
-			}
-			if err != nil {
-				x.err = err
-			}
-		})
-		if err != nil {
+		if err := p.do(func() { method, x.err = p.begin(x, write) }); err != nil {
 			return nil, err
 		}
 		over := func() bool { return x.final != nil || x.err != nil }
@@ -144,6 +134,18 @@ func (p *Phone) transact(ctx context.Context, write func() (draft, sip.Uri, erro
 		}
 		return x.final, statusError(x.final)
 	}
+}
+
+// begin writes a request and sends it.
+func (p *Phone) begin(x *exchange, write func() (draft, sip.Uri, error)) (method string, err error) {
+	d, hop, err := write()
+	if err != nil {
+		return d.method, err
+	}
+	if _, err = p.start(d, hop, x); err != nil {
+		return d.method, err
+	}
+	return d.method, x.err
 }
 
 // challenged tells whether a response is a challenge that can be answered now.

@@ -151,13 +151,18 @@ func TestTorture(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out := string(stable(t, m))
-			for _, l := range c.lines {
-				if !strings.Contains("\r\n"+out+"\r\n", "\r\n"+l+"\r\n") {
-					t.Errorf("%q is missing in\n%s", l, out)
-				}
-			}
+			hasLines(t, string(stable(t, m)), c.lines)
 		})
+	}
+}
+
+// hasLines checks that a message has lines.
+func hasLines(t *testing.T, out string, lines []string) {
+	t.Helper()
+	for _, l := range lines {
+		if !strings.Contains("\r\n"+out+"\r\n", "\r\n"+l+"\r\n") {
+			t.Errorf("%q is missing in\n%s", l, out)
+		}
 	}
 }
 
