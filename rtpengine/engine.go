@@ -129,6 +129,7 @@ type Config struct {
 	HalfTimeout      time.Duration                      // one party silent; 0: never
 	Listen           func(netip.AddrPort) (Wire, error) // nil: the real network
 	Timeout          func(ID, Reason)                   // told once of a dead session; must not block
+	Keep             func(map[uint64][]byte) error      // by ID; nil: sessions end with the process (keep.go)
 	Workers          int                                // event loops; 0: one for each processor
 	Log              *slog.Logger                       // nil: none
 }
@@ -142,7 +143,9 @@ type Engine struct {
 
 	mu       sync.Mutex
 	sessions map[ID]*session
+	gone     []ID // ended since they were last kept
 	closed   bool
+	changed  chan struct{}
 	stop     chan struct{}
 	wait     sync.WaitGroup
 }
@@ -166,7 +169,7 @@ func New(c Config) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: c, log: c.Log, ports: newPorts(c.PortMin, c.PortMax, c.Rest),
-		sessions: map[ID]*session{}, stop: make(chan struct{}),
+		sessions: map[ID]*session{}, stop: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 	for range c.Workers {
 		l, err := newLoop(c.Listen, e.log)
@@ -178,6 +181,10 @@ func New(c Config) (*Engine, error) {
 	}
 	e.wait.Add(1)
 	go e.watch()
+	if c.Keep != nil {
+		e.wait.Add(1)
+		go e.keeper()
+	}
 	return e, nil
 }
 
@@ -189,11 +196,13 @@ func (e *Engine) Close() {
 		return
 	}
 	e.closed = true
+	e.mu.Unlock()
+	close(e.stop)
+	e.wait.Wait() // sessions are kept as they are now, for the next process
+	e.mu.Lock()
 	all := e.sessions
 	e.sessions = map[ID]*session{}
 	e.mu.Unlock()
-	close(e.stop)
-	e.wait.Wait()
 	for _, s := range all {
 		s.close()
 	}
@@ -224,6 +233,7 @@ func (e *Engine) Offer(id ID, b Body) ([]byte, error) {
 	if err != nil && made {
 		e.drop(id)
 	}
+	e.touch()
 	return out, err
 }
 
@@ -235,6 +245,7 @@ func (e *Engine) Answer(id ID, b Body) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer e.touch()
 	return s.answer(b)
 }
 
@@ -271,7 +282,11 @@ func (e *Engine) drop(id ID) *session {
 	e.mu.Lock()
 	s := e.sessions[id]
 	delete(e.sessions, id)
+	if s != nil && e.cfg.Keep != nil {
+		e.gone = append(e.gone, id)
+	}
 	e.mu.Unlock()
+	e.touch()
 	if s != nil {
 		s.close()
 	}

@@ -20,6 +20,9 @@ type session struct {
 	origin  [2]origin
 	before  []agreed // what held before the last offer, for a rollback
 	told    bool     // reported dead
+	edits   uint16   // offers, answers and rollbacks, for keep.go
+	edited  time.Time
+	keptAt  []netip.AddrPort
 	ended   bool
 }
 
@@ -40,7 +43,7 @@ type agreed struct {
 }
 
 func newSession(e *Engine, l *loop) *session {
-	s := &session{e: e, loop: l, began: time.Now()}
+	s := &session{e: e, loop: l, began: time.Now(), edited: time.Now()}
 	for side := range s.cnames {
 		var b [8]byte
 		_, _ = rand.Read(b[:]) // never fails
@@ -71,6 +74,7 @@ func (s *session) offer(b Body) ([]byte, error) {
 		s.streams[i].mux = m.mux
 	}
 	s.apply(d, b)
+	s.edit()
 	return s.write(d, b.From.Other()), nil
 }
 
@@ -98,6 +102,7 @@ func (s *session) answer(b Body) ([]byte, error) {
 		s.streams[i].mux = s.streams[i].mux && m.mux
 	}
 	s.apply(d, b)
+	s.edit()
 	return s.write(d, b.From.Other()), nil
 }
 
@@ -151,12 +156,7 @@ func (s *session) openFace(t *stream, side Side) error {
 	}
 	var rtp, rtcp *sock
 	port, err := s.e.ports.take(a.Local, time.Now(), func(port uint16) (err error) {
-		if rtp, err = s.loop.open(netip.AddrPortFrom(a.Local, port), s.handler(t, side, false)); err != nil {
-			return err
-		}
-		if rtcp, err = s.loop.open(netip.AddrPortFrom(a.Local, port+1), s.handler(t, side, true)); err != nil {
-			s.loop.shut(rtp)
-		}
+		rtp, rtcp, err = s.openPair(t, side, a, port)
 		return err
 	})
 	if err != nil {
@@ -165,6 +165,18 @@ func (s *session) openFace(t *stream, side Side) error {
 	s.closeFace(f)
 	f.addr, f.port, f.rtp, f.rtcp, f.cname = a, port, rtp, rtcp, s.cnames[side]
 	return nil
+}
+
+// openPair opens the two sockets of a pair of ports, or none.
+func (s *session) openPair(t *stream, side Side, a Address, port uint16) (rtp, rtcp *sock, err error) {
+	if rtp, err = s.loop.open(netip.AddrPortFrom(a.Local, port), s.handler(t, side, false)); err != nil {
+		return nil, nil, err
+	}
+	if rtcp, err = s.loop.open(netip.AddrPortFrom(a.Local, port+1), s.handler(t, side, true)); err != nil {
+		s.loop.shut(rtp)
+		return nil, nil, err
+	}
+	return rtp, rtcp, nil
 }
 
 // handler is what the loop calls for each packet of a socket.
@@ -232,6 +244,7 @@ func (s *session) rollback() {
 	if s.before == nil || s.ended {
 		return
 	}
+	s.edit()
 	s.shrink(len(s.before))
 	for i, a := range s.before {
 		t := s.streams[i]
@@ -274,7 +287,7 @@ func (s *session) close() {
 func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool) {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
-	if s.told || s.ended || s.onHold() {
+	if s.told || s.ended || s.onHold() && now.Sub(s.edited) < holdLimit {
 		return "", false
 	}
 	heard := [2]time.Time{s.began, s.began}
@@ -296,6 +309,13 @@ func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool
 	}
 	return "", false
 }
+
+// holdLimit is how long nobody need send anything (ours: a day without
+// signalling, after which the dialog's own identifiers are no longer good).
+const holdLimit = 24 * time.Hour
+
+// edit notes that signalling has changed the session.
+func (s *session) edit() { s.edits, s.edited = s.edits+1, time.Now() }
 
 // onHold says that nobody is to send anything: then silence means nothing.
 func (s *session) onHold() bool {

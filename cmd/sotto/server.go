@@ -56,6 +56,13 @@ func (s *server) openAll() error {
 		return hint(fmt.Errorf("starting media engine: %w", err),
 			"a server that listens on all addresses must be told where phones reach it: media: {addresses: [192.0.2.1]}")
 	}
+	media, err := s.store.Media()
+	if err != nil {
+		return fmt.Errorf("reading media sessions: %w", err)
+	}
+	if n := s.engine.Restore(media); n > 0 {
+		s.log.Info("calls of the last run go on", "media sessions", n)
+	}
 	tlsConfig, err := s.certificate()
 	if err != nil {
 		return err
@@ -110,7 +117,7 @@ func (s *server) engineConfig() rtpengine.Config {
 	m := s.cfg.Media
 	c := rtpengine.Config{
 		PortMin: m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest, MaxSessions: m.MaxSessions,
-		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Log: s.log,
+		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Keep: s.store.KeepMedia, Log: s.log,
 		Timeout: func(id rtpengine.ID, why rtpengine.Reason) {
 			if s.proxy != nil {
 				s.proxy.MediaDead(id, why)

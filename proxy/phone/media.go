@@ -254,8 +254,12 @@ func (m *Media) until(ctx context.Context, what string, cond func() bool) error 
 	}
 }
 
-// Hears returns once the tone is there: most of the last 100 ms is it.
+// Hears returns once the tone comes in: most of 100 ms from now on is it. What
+// was heard before does not count.
 func (m *Media) Hears(ctx context.Context, hz float64) error {
+	m.mu.Lock()
+	m.window = nil
+	m.mu.Unlock()
 	return m.until(ctx, fmt.Sprintf("a tone of %v Hz", hz), func() bool {
 		return len(m.window) == toneSamples && ToneIn(m.window, sampleRate, hz) > toneShare
 	})
@@ -263,9 +267,6 @@ func (m *Media) Hears(ctx context.Context, hz float64) error {
 
 // Deaf returns nil if the tone is not heard for the next d.
 func (m *Media) Deaf(hz float64, d time.Duration) error {
-	m.mu.Lock()
-	m.window = nil
-	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	if m.Hears(ctx, hz) == nil {

@@ -153,6 +153,9 @@ func (s *Stage) open() {
 	s.must(s.loc.Restore(snapshot, time.Now()))
 	s.Engine, err = rtpengine.New(s.engineConfig())
 	s.must(err)
+	media, err := s.Store.Media()
+	s.must(err)
+	s.Engine.Restore(media)
 	s.Proxy, err = proxy.New(proxy.Options{
 		Config: s.cfg, Store: s.Store, Location: s.loc, Engine: s.Engine, Log: s.log,
 		Network: s.Net.Host(Server.Addr()), TLS: s.tls.server,
@@ -172,6 +175,7 @@ func (s *Stage) engineConfig() rtpengine.Config {
 		Listen: func(a netip.AddrPort) (rtpengine.Wire, error) {
 			return s.Net.Host(host).ListenPacket(a)
 		},
+		Keep: s.Store.KeepMedia,
 		Timeout: func(id rtpengine.ID, why rtpengine.Reason) {
 			s.Proxy.MediaDead(id, why)
 		},

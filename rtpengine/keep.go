@@ -1,0 +1,240 @@
+package rtpengine
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Sessions outlive the process: what a session needs to go on is handed out
+// as it changes (Config.Keep), and given back at the next start (Restore),
+// which binds the same ports again. The phones notice a gap of silence.
+
+// kept is a session as Keep is given it.
+type kept struct {
+	Addrs   [2]Address
+	CNames  [2]string
+	Origins [2]keptOrigin
+	Streams []keptStream
+}
+
+type keptOrigin struct {
+	ID, Version uint64
+	Body        []byte
+}
+
+type keptStream struct {
+	Media                        string
+	UDPTL, Secure, Mux, Rejected bool
+	Faces                        [2]keptFace
+}
+
+type keptFace struct {
+	Addr      Address
+	Port      uint16 // 0: not open
+	RTP, RTCP keptLatch
+	Codecs    []string
+	CName     string
+}
+
+type keptLatch struct {
+	Signalled, Latched netip.AddrPort
+	Source             netip.Addr
+	Split              bool
+}
+
+// Times of keeping (ours). A change by signalling is kept soon after; what
+// packets teach, within a second.
+const (
+	keepSoon  = 50 * time.Millisecond
+	keepEvery = time.Second
+)
+
+// keeper hands out what has changed until the engine is closed, and once more then.
+func (e *Engine) keeper() {
+	defer e.wait.Done()
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.stop:
+			e.keep()
+			return
+		case <-tick.C:
+		case <-e.changed:
+			time.Sleep(keepSoon) // more come with it: offers, answers, other calls
+		}
+		e.keep()
+	}
+}
+
+// touch says that something is to be kept soon.
+func (e *Engine) touch() {
+	select {
+	case e.changed <- struct{}{}:
+	default:
+	}
+}
+
+// keep hands out the sessions that have changed, and nil for those that have
+// ended. What is not taken is handed out again the next time.
+func (e *Engine) keep() {
+	changes := map[uint64][]byte{}
+	e.mu.Lock()
+	ended := e.gone
+	e.gone = nil
+	all := make(map[ID]*session, len(e.sessions))
+	for id, s := range e.sessions {
+		all[id] = s
+	}
+	e.mu.Unlock()
+	for _, id := range ended {
+		changes[uint64(id)] = nil
+	}
+	for id, s := range all {
+		if text := s.unkept(); text != nil {
+			changes[uint64(id)] = text
+		}
+	}
+	if len(changes) == 0 {
+		return
+	}
+	if err := e.cfg.Keep(changes); err != nil {
+		e.log.Warn("media sessions not kept; a restart now would lose them", "err", err)
+		e.keepAgain(changes, ended)
+	}
+}
+
+// keepAgain takes back what could not be kept.
+func (e *Engine) keepAgain(changes map[uint64][]byte, ended []ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gone = append(e.gone, ended...)
+	for id := range changes {
+		if s := e.sessions[ID(id)]; s != nil {
+			s.loop.mu.Lock()
+			s.keptAt = nil
+			s.loop.mu.Unlock()
+		}
+	}
+}
+
+// unkept is the session's text if it has changed since it was last asked for, else nil.
+func (s *session) unkept() []byte {
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	now := append(make([]netip.AddrPort, 0, 4*len(s.streams)+1), netip.AddrPortFrom(netip.Addr{}, uint16(s.edits)))
+	for _, t := range s.streams {
+		for side := range t.faces {
+			now = append(now, t.faces[side].latch.latched, t.faces[side].latchC.latched)
+		}
+	}
+	if s.ended || slices.Equal(now, s.keptAt) {
+		return nil
+	}
+	s.keptAt = now
+	text, err := json.Marshal(s.kept())
+	if err != nil {
+		return nil // only types that JSON cannot write fail
+	}
+	return text
+}
+
+// kept is the session as it is kept. It is called under the loop's lock.
+func (s *session) kept() kept {
+	k := kept{Addrs: s.addrs, CNames: s.cnames}
+	for side, o := range s.origin {
+		k.Origins[side] = keptOrigin{o.id, o.version, o.body}
+	}
+	for _, t := range s.streams {
+		ks := keptStream{Media: t.media, UDPTL: t.udptl, Secure: t.secure, Mux: t.mux, Rejected: t.rejected}
+		for side := range t.faces {
+			f := &t.faces[side]
+			ks.Faces[side] = keptFace{
+				Addr: f.addr, RTP: f.latch.kept(), RTCP: f.latchC.kept(), Codecs: f.codecs, CName: f.cname,
+			}
+			if f.rtp != nil {
+				ks.Faces[side].Port = f.port
+			}
+		}
+		k.Streams = append(k.Streams, ks)
+	}
+	return k
+}
+
+func (l *latch) kept() keptLatch {
+	return keptLatch{Signalled: l.signalled, Latched: l.latched, Source: l.source, Split: l.split}
+}
+
+func (k keptLatch) latch() latch {
+	return latch{signalled: k.Signalled, latched: k.Latched, source: k.Source, split: k.Split}
+}
+
+// Restore takes up sessions of an earlier process, before anything else is
+// asked of the engine, and says how many go on. A session whose ports another
+// program has taken meanwhile is lost, and so is one that cannot be read; Keep
+// is told that they have ended.
+func (e *Engine) Restore(all map[uint64][]byte) int {
+	n := 0
+	for id, text := range all {
+		if err := e.restore(ID(id), text); err != nil {
+			e.log.Warn("media session of the last run is lost", "err", err)
+			e.drop(ID(id))
+			continue
+		}
+		n++
+	}
+	return n
+}
+
+func (e *Engine) restore(id ID, text []byte) error {
+	s, _, err := e.session(id, true)
+	if err != nil {
+		e.mu.Lock()
+		e.gone = append(e.gone, id)
+		e.mu.Unlock()
+		return err
+	}
+	var k kept
+	if err := json.Unmarshal(text, &k); err != nil {
+		return fmt.Errorf("reading session: %w", err)
+	}
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	s.addrs, s.cnames = k.Addrs, k.CNames
+	for side, o := range k.Origins {
+		s.origin[side] = origin{o.ID, o.Version, o.Body}
+	}
+	for _, ks := range k.Streams {
+		t := &stream{media: ks.Media, udptl: ks.UDPTL, secure: ks.Secure, mux: ks.Mux, rejected: ks.Rejected}
+		s.streams = append(s.streams, t)
+		for side, kf := range ks.Faces {
+			if err := s.reopen(t, Side(side), kf); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reopen binds the ports of a face again.
+func (s *session) reopen(t *stream, side Side, k keptFace) error {
+	f := &t.faces[side]
+	f.latch, f.latchC, f.codecs, f.cname = k.RTP.latch(), k.RTCP.latch(), k.Codecs, k.CName
+	if k.Port == 0 {
+		return nil
+	}
+	rtp, rtcp, err := s.openPair(t, side, k.Addr, k.Port)
+	if err != nil {
+		return err
+	}
+	if !s.e.ports.claim(portKey{k.Addr.Local, k.Port}, time.Now()) {
+		s.loop.shut(rtp)
+		s.loop.shut(rtcp)
+		return ErrNoPorts
+	}
+	f.addr, f.port, f.rtp, f.rtcp = k.Addr, k.Port, rtp, rtcp
+	return nil
+}
