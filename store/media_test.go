@@ -47,7 +47,7 @@ func TestMediaSessionsAreKept(t *testing.T) {
 			texts[id] = string(text)
 		}
 		if !maps.Equal(texts, step.want) {
-			t.Errorf("after %q: %q, want %q", step.change, texts, step.want)
+			t.Errorf("after %v: %q, want %q", step.change, texts, step.want)
 		}
 	}
 }
