@@ -47,7 +47,7 @@ func TestMediaSessionsAreKept(t *testing.T) {
 			texts[id] = string(text)
 		}
 		if !maps.Equal(texts, step.want) {
-			t.Errorf("after %v: %q, want %q", step.change, texts, step.want)
+			t.Errorf("after %v: %v, want %v", step.change, texts, step.want)
 		}
 	}
 }
