@@ -75,7 +75,8 @@ func keptEngine(t *testing.T, n *memnet.Net, s *shelf) *Engine {
 
 // audio is a description of one audio stream.
 func audio(ip netip.Addr, port int) []byte {
-	return fmt.Appendf(nil, "v=0\r\no=- 1 1 IN IP4 %[1]s\r\ns=-\r\nc=IN IP4 %[1]s\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\n", ip, port)
+	return fmt.Appendf(nil, "v=0\r\no=- 1 1 IN IP4 %[1]s\r\ns=-\r\nc=IN IP4 %[1]s\r\nt=0 0\r\n"+
+		"m=audio %[2]d RTP/AVP 0\r\n", ip, port)
 }
 
 // twoPhones are the sockets of a caller and a callee, and where each sends to.
@@ -113,7 +114,9 @@ func rtpPacket(seq byte, payload string) []byte {
 
 // relays checks that what one socket sends to the relay reaches the other from
 // where that phone sends to.
-func relays(t *testing.T, from memnet.PacketConn, at netip.AddrPort, to memnet.PacketConn, by netip.AddrPort, seq byte) {
+func relays(
+	t *testing.T, from memnet.PacketConn, at netip.AddrPort, to memnet.PacketConn, by netip.AddrPort, seq byte,
+) {
 	t.Helper()
 	sent := rtpPacket(seq, "hello")
 	if _, err := from.WriteToUDPAddrPort(sent, at); err != nil {
@@ -155,7 +158,7 @@ func TestSessionOutlivesTheProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer thief.Close()
+		defer func() { _ = thief.Close() }()
 		if _, err := thief.WriteToUDPAddrPort(rtpPacket(3, "mine"), p.toCallee); err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +195,7 @@ func TestSessionOfATakenPortIsLost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer other.Close()
+		defer func() { _ = other.Close() }()
 		e = keptEngine(t, n, s)
 		defer e.Close()
 		all := s.has()

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -22,26 +23,12 @@ func TestMediaSessionsAreKept(t *testing.T) {
 		},
 		{map[uint64][]byte{1: []byte("changed"), 1<<64 - 1: nil}, map[uint64]string{1: "changed"}},
 	} {
-		s, err := Open(t.Context(), path, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.KeepMedia(step.change); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if s, err = Open(t.Context(), path, slog.New(slog.DiscardHandler)); err != nil {
-			t.Fatal(err)
-		}
-		got, err := s.Media()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
+		reopened(t, path, func(s *Store) error { return s.KeepMedia(step.change) })
+		var got map[uint64][]byte
+		reopened(t, path, func(s *Store) (err error) {
+			got, err = s.Media()
+			return err
+		})
 		texts := map[uint64]string{}
 		for id, text := range got {
 			texts[id] = string(text)
@@ -49,5 +36,17 @@ func TestMediaSessionsAreKept(t *testing.T) {
 		if !maps.Equal(texts, step.want) {
 			t.Errorf("after %v: %v, want %v", step.change, texts, step.want)
 		}
+	}
+}
+
+// reopened opens a store, does something with it, and closes it.
+func reopened(t *testing.T, path string, do func(*Store) error) {
+	t.Helper()
+	s, err := Open(t.Context(), path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(do(s), s.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
