@@ -85,6 +85,7 @@ func masked(ts *testscript.TestScript, text string) string {
 	for _, r := range [][2]string{
 		{regexp.QuoteMeta(ts.Getenv("WORK")), "WORK"},
 		{regexp.QuoteMeta(ts.Getenv("HOST")), "HOST"},
+		{`/\S+/bin/sotto\b`, "SOTTO"},
 		{`pt1\.[\w-]{100}`, "pt1.TOKEN"},
 		{`pk1\.[\w-]{43}`, "pk1.KEY"},
 		{`(password: )[\w-]{16}`, "${1}PASSWORD"},
@@ -157,7 +158,9 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 
 // signalTo NAME sends a signal to the commands in the background.
 func signalTo(ts *testscript.TestScript, _ bool, args []string) {
-	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM}
+	signals := map[string]syscall.Signal{
+		"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "USR2": syscall.SIGUSR2,
+	}
 	for _, c := range ts.BackgroundCmds() {
 		ts.Check(c.Process.Signal(signals[args[0]]))
 	}
