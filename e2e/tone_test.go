@@ -65,3 +65,12 @@ func has(samples []int16, rate int, hz float64) bool {
 	}
 	return found >= 5
 }
+
+// toneULaw is a tone as SIPp streams it: G.711 µ-law without a header.
+func toneULaw(hz float64, long time.Duration) []byte {
+	b := make([]byte, int(long.Seconds()*wavRate))
+	for i := range b {
+		b[i] = phone.Compress(int16(9000 * math.Sin(2*math.Pi*hz*float64(i)/wavRate)))
+	}
+	return b
+}

@@ -233,6 +233,23 @@ func TestChallenges(t *testing.T) {
 	}
 }
 
+// Phones that stumble over SHA-256 get MD5 alone; all others get both.
+func TestChallengesForPhones(t *testing.T) {
+	all := testAuthenticator(t).challenges(testRealm, false)
+	for agent, want := range map[string]int{
+		"": 2, "Linphone/5.1.65": 2, "baresip v3.9.0": 2, "baresip v1.0.0 (x86_64/linux)": 1, "SIPp": 1,
+	} {
+		req := requestTo("sip:" + testRealm)
+		if agent != "" {
+			req.AppendHeader(sip.NewHeader("User-Agent", agent))
+		}
+		got := forPhone(req, all)
+		if len(got) != want || !strings.Contains(got[len(got)-1], "MD5") {
+			t.Errorf("%q is offered %q", agent, got)
+		}
+	}
+}
+
 func TestSameURI(t *testing.T) {
 	for _, c := range []struct {
 		uri, target string

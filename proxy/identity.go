@@ -179,9 +179,10 @@ func (p *Proxy) authenticate(s *txn.Server, code int, realm string) (aor.AOR, er
 // md5Only are the beginnings of the User-Agent of phones that give up when
 // they meet a challenge with an algorithm that they do not know, instead of
 // passing over it (RFC 8760 §2.4; seen with baresip 1.0.0: "Function not
-// implemented", whatever the order). They are offered MD5 alone. Who could
-// forge the header to get there could as well remove the better challenge.
-var md5Only = []string{"baresip v0.", "baresip v1.0."}
+// implemented", whatever the order; and with SIPp 3.6.1, which takes all
+// challenges for one). They are offered MD5 alone. Who could forge the header
+// to get there could as well remove the better challenge.
+var md5Only = []string{"baresip v0.", "baresip v1.0.", "SIPp"}
 
 // forPhone are the challenges that the sender of a request can read.
 func forPhone(req *sip.Request, challenges []string) []string {

@@ -148,7 +148,7 @@ func (m *Media) tick() {
 			sine(samples[:], m.hz, h.Timestamp)
 		}
 		for i, v := range samples {
-			payload[i] = compress(v)
+			payload[i] = Compress(v)
 		}
 	}
 	to := m.remote.Addr
@@ -213,7 +213,7 @@ func (m *Media) take(b []byte, from netip.AddrPort) {
 		switch {
 		case p.PayloadType == pcmu && m.recv:
 			for _, v := range p.Payload {
-				m.window = append(m.window, expand(v))
+				m.window = append(m.window, Expand(v))
 			}
 			if extra := len(m.window) - toneSamples; extra > 0 {
 				m.window = slices.Delete(m.window, 0, extra)

@@ -36,8 +36,8 @@ func ToneIn(samples []int16, rate int, hz float64) float64 {
 	return power * 2 / (n * energy)
 }
 
-// compress is the encoder of ITU-T G.711 µ-law.
-func compress(v int16) byte {
+// Compress is the encoder of ITU-T G.711 µ-law.
+func Compress(v int16) byte {
 	const bias, clip = 0x84, 32635
 	sign := byte(0)
 	x := int(v)
@@ -52,8 +52,8 @@ func compress(v int16) byte {
 	return ^(sign | byte(exponent<<4) | byte(x>>(exponent+3))&0x0f)
 }
 
-// expand is the decoder of ITU-T G.711 µ-law.
-func expand(b byte) int16 {
+// Expand is the decoder of ITU-T G.711 µ-law.
+func Expand(b byte) int16 {
 	b = ^b
 	x := (int(b&0x0f)<<3+0x84)<<(b>>4&7) - 0x84
 	if b&0x80 != 0 {

@@ -4,12 +4,12 @@ import "testing"
 
 func TestMuLawKeepsTheSample(t *testing.T) {
 	for v := -32000; v <= 32000; v += 7 {
-		got := int(expand(compress(int16(v))))
+		got := int(Expand(Compress(int16(v))))
 		if d := got - v; d > 1100 || d < -1100 || (v > 1000 && got <= 0) {
 			t.Fatalf("%d became %d", v, got)
 		}
 	}
-	if got := expand(compress(0)); got != 0 {
+	if got := Expand(Compress(0)); got != 0 {
 		t.Errorf("silence became %d", got)
 	}
 }
@@ -18,7 +18,7 @@ func TestToneIsRecognised(t *testing.T) {
 	samples := make([]int16, toneSamples)
 	sine(samples, 440, 12345)
 	for i, v := range samples {
-		samples[i] = expand(compress(v))
+		samples[i] = Expand(Compress(v))
 	}
 	for hz, want := range map[float64]bool{440: true, 480: false, 880: false, 1000: false} {
 		if got := ToneIn(samples, sampleRate, hz) > toneShare; got != want {

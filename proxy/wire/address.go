@@ -44,11 +44,11 @@ func tidyAddress(v string) (string, bool) {
 	if !ok {
 		return "", false
 	}
+	if strings.HasPrefix(v[len(name):], "<") || strings.Contains(tidy, "?") {
+		return name + "<" + tidy + ">" + params, true
+	}
 	if tidy == uri {
 		return v, true
-	}
-	if strings.HasPrefix(v[len(name):], "<") {
-		return name + "<" + tidy + ">" + params, true
 	}
 	return tidy + params, true
 }
@@ -103,8 +103,13 @@ func closing(v string) int {
 	return -1
 }
 
-// bare says that a URI may stand without angle brackets (RFC 3261 §20).
-func bare(uri string) bool { return !strings.ContainsAny(uri, ",?") }
+// bare says that a URI may stand without angle brackets (RFC 3261 §20). A
+// question mark in the user part may, although it must not: Linphone makes
+// that of a dialled "bob?Privacy-Token=…". Headers of a URI have no "@".
+func bare(uri string) bool {
+	host := uri[strings.LastIndexByte(uri, '@')+1:]
+	return !strings.Contains(uri, ",") && !strings.Contains(host, "?")
+}
 
 // tidyURI refuses a URI with characters that none may have, and puts a SIP URI
 // into the form that the parser reads: no empty parameter, and a '=' behind

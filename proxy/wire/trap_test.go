@@ -53,6 +53,11 @@ var traps = []struct {
 	{name: "P1 quotes in Route", in: []string{`Route: <sip:a@b;foo="bar";lr>`}, code: 400},
 	{name: "P1 quotes in Refer-To", in: []string{`r: <sip:a@b?foo="bar"&x=y>`}, code: 400},
 	{
+		name: "question mark in a user part, as Linphone dials it", in: []string{"To: sip:bob?Privacy-Token=x@b;tag=1"},
+		out: []string{"To: <sip:bob?Privacy-Token=x@b>;tag=1"},
+	},
+	{name: "headers without brackets", in: []string{"To: sip:bob@b?Subject=hi"}, code: 400},
+	{
 		name: "P2 flag before headers", in: []string{"Contact: <sip:a@b;lr?Subject=hi>"},
 		out: []string{"Contact: <sip:a@b;lr?Subject=hi>"},
 	},
