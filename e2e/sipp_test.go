@@ -81,7 +81,7 @@ func (x *sipp) carry(plain net.Conn) {
 	if err != nil {
 		return
 	}
-	defer secret.Close()
+	defer func() { _ = secret.Close() }()
 	go func() {
 		_, _ = io.Copy(secret, plain)
 		_ = secret.Close()

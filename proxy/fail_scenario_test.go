@@ -198,3 +198,39 @@ func TestPhoneThatLosesItsConnection(t *testing.T) {
 		out.IsHungUp()
 	}, proxytest.Colleagues)
 }
+
+// A phone without an instance ID that has lost its connection comes back from
+// another port. Who asks for it meanwhile waits a little, and then hears that
+// it is away for now; the call itself goes on.
+func TestPhoneThatIsAwayForAMoment(t *testing.T) {
+	for _, protect := range []string{"never", "always"} {
+		t.Run("protect "+protect, func(t *testing.T) {
+			proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+				s.Set("alice", "protect_ip", protect)
+				bob := s.Phone("bob", func(c *phone.Config) { c.Transport, c.Instance = "tcp", "" })
+				s.Alice.Registers()
+				bob.Registers()
+				out, in := s.Alice.Connect(bob)
+				bob.Does(func(context.Context) error { return bob.Drop() })
+				s.Wait(time.Second)
+				if code := out.Asks("INFO"); code != 480 {
+					t.Errorf("INFO to a phone that is away: %d", code)
+				}
+				back := make(chan error, 1)
+				go func() {
+					time.Sleep(2 * time.Second)
+					_, err := bob.Register(context.Background())
+					back <- err
+				}()
+				if code := out.Asks("INFO"); code != 200 {
+					t.Errorf("INFO to a phone that comes back: %d", code)
+				}
+				if err := <-back; err != nil {
+					t.Error(err)
+				}
+				in.HangsUp()
+				out.IsHungUp()
+			}, proxytest.Colleagues)
+		})
+	}
+}

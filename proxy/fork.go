@@ -98,12 +98,21 @@ func (f *fork) add(t target) {
 			b.end(sip.StatusRequestTerminated, nil)
 		case err != nil:
 			f.p.log.Info("target unreachable", "call", f.p.ref(f.srv.Req), "err", err)
-			b.end(sip.StatusRequestTimeout, nil)
+			b.end(unreachable(err), nil)
 		default:
 			b.next = d
 			b.try()
 		}
 	})
+}
+
+// unreachable is the final of a target that nothing was sent to. A phone whose
+// connection is gone is away for now: 408 would end the dialog (RFC 5057 §5.3.1).
+func unreachable(err error) int {
+	if errors.Is(err, errFlowGone) {
+		return sip.StatusTemporarilyUnavailable
+	}
+	return sip.StatusRequestTimeout
 }
 
 // try sends the branch to its next destination.

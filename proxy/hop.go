@@ -48,12 +48,13 @@ const resolveTimeout = 5 * time.Second
 // reach finds where t is and calls then on the worker of callID: at once
 // when the flow is known or the host is an address, later otherwise.
 func (p *Proxy) reach(t target, callID string, then func([]destination, error)) {
-	if fl := p.flowOf(t.flow, t.binding); fl != nil {
+	if fl := p.flowOf(t); fl != nil {
 		then([]destination{{flow: fl}}, nil)
 		return
 	}
 	if t.flow != (flow.Ref{}) && t.flow.Transport != "udp" && t.binding != 0 {
-		then(nil, errFlowGone) // RFC 5626 §5.3: a phone is reached over its flow or not at all
+		// RFC 5626 §5.3: a phone is reached over its flow or not at all.
+		p.awaitFlow(t, callID, time.Now().Add(flowPatience), then)
 		return
 	}
 	next := t.uri
@@ -70,6 +71,29 @@ func (p *Proxy) reach(t target, callID string, then func([]destination, error)) 
 		return
 	}
 	go p.lookUp(next, transport, callID, then)
+}
+
+// How long a phone that has lost its connection may take to come back before
+// a request for it fails (ours): after a restart of the server all phones come
+// back within seconds of each other, and the first to do so asks for the others.
+const (
+	flowPatience = 5 * time.Second
+	flowRetry    = 200 * time.Millisecond
+)
+
+// awaitFlow goes on when the phone is back, or with errFlowGone.
+func (p *Proxy) awaitFlow(t target, callID string, until time.Time, then func([]destination, error)) {
+	p.txn.After(callID, flowRetry, func() {
+		fl := p.flowOf(t)
+		switch {
+		case fl != nil:
+			then([]destination{{flow: fl}}, nil)
+		case time.Now().After(until):
+			then(nil, errFlowGone)
+		default:
+			p.awaitFlow(t, callID, until, then)
+		}
+	})
 }
 
 // literal is the destination of a URI whose host is an address (RFC 3263 §4.2).
@@ -104,17 +128,42 @@ func (p *Proxy) lookUp(u sip.Uri, transport, callID string, then func([]destinat
 
 // flowOf is the live flow of a device: the one named, or after a reconnect
 // the one that its binding has now.
-func (p *Proxy) flowOf(ref flow.Ref, binding uint64) *flow.Flow {
-	if ref == (flow.Ref{}) {
+func (p *Proxy) flowOf(t target) *flow.Flow {
+	if t.flow == (flow.Ref{}) {
 		return nil
 	}
-	if fl := p.mux.Find(ref); fl != nil {
+	if fl := p.mux.Find(t.flow); fl != nil {
 		return fl
 	}
-	if b, ok := p.loc.ByID(binding); ok && binding != 0 {
-		return p.mux.Find(flow.Ref(b.Flow))
+	if b, ok := p.loc.ByID(t.binding); ok && t.binding != 0 {
+		if fl := p.mux.Find(flow.Ref(b.Flow)); fl != nil {
+			return fl
+		}
 	}
-	return nil
+	return p.cameBack(t)
+}
+
+// cameBack is the flow of a device that has lost its connection and registered
+// again. Without an instance ID (RFC 5626 §4.1; some turn it off, since it
+// names the device) that is another binding, because the port in its contact
+// is another one. It is taken for the same device if its user has no other at
+// the same address.
+func (p *Proxy) cameBack(t target) (found *flow.Flow) {
+	if t.aor.IsZero() {
+		return nil
+	}
+	for _, b := range p.loc.Bindings(t.aor, time.Now()) {
+		if b.Flow.Transport != t.flow.Transport || b.Flow.Peer.Addr() != t.flow.Peer.Addr() {
+			continue
+		}
+		if fl := p.mux.Find(flow.Ref(b.Flow)); fl != nil {
+			if found != nil {
+				return nil // two: nobody can tell which
+			}
+			found = fl
+		}
+	}
+	return found
 }
 
 // connect returns a flow to d.

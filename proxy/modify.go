@@ -5,6 +5,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"sotto/internal/aor"
 	"sotto/proxy/flow"
 	"sotto/proxy/txn"
 	"sotto/proxy/wire"
@@ -43,7 +44,7 @@ func (p *Proxy) follow(s *txn.Server, w way) error {
 	tr := &plain{p: p, srv: s, from: w.box.leg, box: w.box, uri: w.uri}
 	f := newFork(p, s, tr)
 	p.watch(f, tr.key(), rtpengine.ID(w.box.session), w.box.leg)
-	f.start([]target{{uri: w.uri, routes: w.routes, flow: w.box.flow, binding: w.box.binding}})
+	f.start([]target{routeTarget(w)})
 	return nil
 }
 
@@ -76,9 +77,14 @@ func (p *Proxy) atFacade(s *txn.Server) error {
 	return nil
 }
 
+// routeTarget is where a route that we recorded leads.
+func routeTarget(w way) target {
+	return target{uri: w.uri, routes: w.routes, flow: w.box.flow, binding: w.box.binding, aor: ownerOf(*w.box)}
+}
+
 // boxTarget is where a box leads.
 func boxTarget(b box) (target, error) {
-	t := target{flow: b.flow, binding: b.binding}
+	t := target{flow: b.flow, binding: b.binding, aor: ownerOf(b)}
 	if err := sip.ParseUri(b.target, &t.uri); err != nil {
 		return target{}, err
 	}
@@ -90,6 +96,15 @@ func boxTarget(b box) (target, error) {
 		t.routes = append(t.routes, u)
 	}
 	return t, nil
+}
+
+// ownerOf is whose device a box leads to; zero for who has no address of record.
+func ownerOf(b box) aor.AOR {
+	a, err := aor.Parse(b.aor)
+	if err != nil {
+		return aor.AOR{}
+	}
+	return a
 }
 
 // ackOn forwards the ACK to a 2xx.
@@ -110,7 +125,7 @@ func (p *Proxy) ackOn(fl *flow.Flow, ack *sip.Request) error {
 		}
 		tr = &sealed{p: p, srv: s, from: w.sealed.leg, box: w.sealed}
 	case w.box != nil:
-		t = target{uri: w.uri, routes: w.routes, flow: w.box.flow, binding: w.box.binding}
+		t = routeTarget(w)
 		tr = &plain{p: p, srv: s, from: w.box.leg, box: w.box, uri: w.uri}
 	default:
 		return errNoWay

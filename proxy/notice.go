@@ -129,7 +129,7 @@ func (p *Proxy) notify(to aor.AOR) {
 	}
 	err = p.txn.Do(to.String(), func() {
 		for _, t := range p.devices(to) {
-			if fl := p.flowOf(t.flow, t.binding); fl != nil {
+			if fl := p.flowOf(t); fl != nil {
 				p.sendNotice(fl, t, text, ids)
 			}
 		}

@@ -155,6 +155,7 @@ func (t *plain) recordRoute(b *branch, out *sip.Request) error {
 	caller, callee := x, x
 	caller.leg, caller.flow, caller.binding = calleeLeg, direct(t.srv), t.p.bindingOf(t.srv.Flow)
 	callee.leg, callee.flow, callee.binding = callerLeg, refIfDirect(b), b.target.binding
+	caller.aor, callee.aor = t.call.who.aor.String(), b.target.aor.String()
 	for _, side := range []struct {
 		b  box
 		fl *flow.Flow

@@ -1,0 +1,65 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+)
+
+// TestRestartInMidCall kills the server in the middle of a protected call and
+// starts it again: hold, resume and hanging up still find their way, since the
+// dialog is sealed into the messages.
+func TestRestartInMidCall(t *testing.T) {
+	for _, transport := range []string{"udp", "tcp", "tls"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			s := newLab(t, false).serve(acquainted)
+			s.set("alice", "protect_ip", "always")
+			s.set("bob", "protect_ip", "always")
+			alice, bob := s.linphone("alice", transport), s.linphone("bob", transport)
+			from := time.Now()
+			rung := bob.mark()
+			dialled := alice.call("sip:bob@" + domain)
+			bob.rings(rung)
+			bob.answers()
+			alice.talks(dialled)
+			bob.talks(rung)
+			bob.plays(calleeTone) // without media linphonec gives up after 30 s
+			alice.plays(callerTone)
+			audible(alice.host)
+			audible(bob.host)
+			gone := []int{alice.mark(), bob.mark()}
+			s.kill()
+			s.start()
+			if transport != "udp" { // the phones notice, and register again
+				alice.p.says(gone[0], `Register refresher \[(200)\]`)
+				bob.p.says(gone[1], `Register refresher \[(200)\]`)
+			}
+			alice.holds(bob)
+			bob.plays(calleeTone)
+			alice.plays(callerTone)
+			audible(alice.host)
+			audible(bob.host)
+			bob.hangsUp()
+			alice.over(dialled)
+			bob.over(rung)
+			eventually(t, "bob has heard alice", func() bool { return bob.hears(callerTone) })
+			eventually(t, "alice has heard bob", func() bool { return alice.hears(calleeTone) })
+			bob.noTrace(alice.host, from, bob.heard(rung))
+			alice.noTrace(bob.host, from, alice.heard(dialled))
+			s.idle()
+		})
+	}
+}
+
+// holds puts the call with another linphonec on hold and takes it up again.
+func (l *linphone) holds(other *linphone) {
+	l.lab.t.Helper()
+	mark, heard := l.mark(), other.mark()
+	l.p.types("pause")
+	l.p.says(mark, `to (LinphoneCallPaused)\b`)
+	other.p.says(heard, `to (LinphoneCallPausedByRemote)`)
+	mark, heard = l.mark(), other.mark()
+	l.p.types("resume")
+	l.talks(mark)
+	other.talks(heard)
+}
