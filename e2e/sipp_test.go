@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"text/template"
 	"time"
 )
@@ -96,6 +97,9 @@ type script struct {
 	URIParam, URIHeader         string // of the Request-URI: ";x=y", "?x=y"
 	ToParam                     string // of the To header: ";x=y"
 	Header                      string // a line of the INVITE
+	NoOffer                     bool   // the INVITE has no description
+	Method, Line                string // of a request inside the dialog, and a header of it
+	Status                      string // of a final response
 	Back                        int    // messages since the INVITE that an ACK or CANCEL is about
 	CSeq                        int    // of the part
 	Media                       int    // port in the description
@@ -115,6 +119,24 @@ func (s script) Says(version, media int, direction string) script {
 	return s
 }
 
+// Without is the script for an INVITE without a description.
+func (s script) Without() script {
+	s.NoOffer = true
+	return s
+}
+
+// Asks is the script for a request inside the dialog.
+func (s script) Asks(cseq int, method, line string) script {
+	s.CSeq, s.Method, s.Line = cseq, method, line
+	return s
+}
+
+// Code is the script for a final response.
+func (s script) Code(code int, reason string) script {
+	s.Status = strconv.Itoa(code) + " " + reason
+	return s
+}
+
 // URI is the Request-URI.
 func (s script) URI() string { return s.ToURI() + s.URIParam + s.URIHeader }
 
@@ -127,14 +149,14 @@ func (s script) After(messages int) script {
 	return s
 }
 
-// scenario fills in a scenario of testdata and returns the path of the result.
+// scenario fills in a scenario, which is a file of testdata or a definition in
+// within.xml, and returns the path of the result.
 func (x *sipp) scenario(name, to string) string {
 	x.lab.t.Helper()
-	t, err := template.ParseFiles("testdata/"+name+".xml", "testdata/parts.xml")
+	t, err := template.ParseGlob("testdata/*.xml")
 	if err != nil {
 		x.lab.t.Fatal(err)
 	}
-	var b bytes.Buffer
 	as := script{
 		User: x.user, Password: password, Domain: domain, Via: strings.ToUpper(x.transport), To: to,
 		Media: sippMedia, Version: 1, Direction: "sendrecv",
@@ -142,7 +164,14 @@ func (x *sipp) scenario(name, to string) string {
 	if x.edit != nil {
 		x.edit(&as)
 	}
-	err = t.Execute(&b, as)
+	var b bytes.Buffer
+	if t.Lookup(name+".xml") != nil {
+		err = t.ExecuteTemplate(&b, name+".xml", as)
+	} else {
+		fmt.Fprintf(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<scenario name=%q>\n", name)
+		err = t.ExecuteTemplate(&b, name, as)
+		b.WriteString("</scenario>\n")
+	}
 	if err != nil {
 		x.lab.t.Fatal(err)
 	}
@@ -222,5 +251,18 @@ func (r *run) succeeds() {
 	r.t.Helper()
 	if code := r.ends(patience); code != 0 {
 		r.t.Fatalf("%s: the scenario failed (%d); the last messages were\n%s", r.name, code, tail(r.heard(0), 5000))
+	}
+}
+
+// quits ends a SIPp that waits for calls, once the one that it has is over.
+func (r *run) quits() {
+	r.t.Helper()
+	_ = r.cmd.Process.Signal(syscall.SIGUSR1) // SIPp's polite end
+	r.stop()
+	text, _ := os.ReadFile(r.messages + ".errors") // not there without errors
+	for _, l := range lines(text) {
+		if !strings.Contains(l, "events occurred") && !strings.Contains(l, "using the out-of-call scenario") {
+			r.t.Errorf("%s noted: %s", r.name, l)
+		}
 	}
 }
