@@ -21,10 +21,16 @@ type linphone struct {
 // more are further lines of the [sip] section of its configuration.
 func (s *server) linphone(user, transport string, more ...string) *linphone {
 	s.lab.t.Helper()
+	return s.linphoneOn(user, user, transport, more...)
+}
+
+// linphoneOn is linphone on a host of another name: a user's second device.
+func (s *server) linphoneOn(place, user, transport string, more ...string) *linphone {
+	s.lab.t.Helper()
 	needs(s.lab.t, "linphonec")
-	h := s.lab.hosts[user]
+	h := s.lab.hosts[place]
 	if h == nil {
-		h = s.lab.host(user)
+		h = s.lab.host(place)
 	}
 	ports := map[string]int{"udp": -1, "tcp": -1, "tls": -1}
 	ports[transport] = 5060

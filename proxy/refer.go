@@ -179,7 +179,8 @@ func referTo(h hide, s headerSet) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return "<" + to.String() + "?Replaces=" + url.PathEscape(v) + ">", nil
+		// RFC 3261 §25.1, hvalue: "=" is escaped, too; Linphone cuts the value there.
+		return "<" + to.String() + "?Replaces=" + url.QueryEscape(v) + ">", nil
 	}
 	return "<" + to.String() + ">", nil
 }

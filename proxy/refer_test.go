@@ -130,6 +130,9 @@ func TestTransferOfAnUnprotectedCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, v, _ := strings.Cut(strings.TrimSuffix(arrives, ">"), "Replaces=")
+	if strings.ContainsAny(v, ";=") {
+		t.Errorf("not escaped, so that phones cut it: %s", arrives)
+	}
 	v, _ = url.PathUnescape(v)
 	d, ok := parseDialog(v)
 	named, ok2 := h.seal.unwrap(d)
