@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -97,6 +98,7 @@ type script struct {
 	URIParam, URIHeader         string // of the Request-URI: ";x=y", "?x=y"
 	ToParam                     string // of the To header: ";x=y"
 	Header                      string // a line of the INVITE
+	Own                         bool   // each call has a media port of its own
 	NoOffer                     bool   // the INVITE has no description
 	Method, Line                string // of a request inside the dialog, and a header of it
 	Status                      string // of a final response
@@ -122,6 +124,12 @@ func (s script) Says(version, media int, direction string) script {
 // Without is the script for an INVITE without a description.
 func (s script) Without() script {
 	s.NoOffer = true
+	return s
+}
+
+// Streams is the script for calls that each have a media port of their own.
+func (s script) Streams() script {
+	s.Own = true
 	return s
 }
 
@@ -200,8 +208,14 @@ func (x *sipp) play(scenario, to string, more ...string) *run {
 	}
 	args := []string{
 		server, "-sf", x.scenario(scenario, to), "-t", mode, "-i", x.ip.String(), "-p", "5060",
-		"-mi", x.ip.String(), "-mp", strconv.Itoa(sippMedia), "-nostdin", "-m", "1",
-		"-trace_msg", "-message_file", r.messages, "-trace_err", "-error_file", r.messages + ".errors",
+		"-mi", x.ip.String(), "-mp", strconv.Itoa(sippMedia), "-nostdin",
+		"-trace_err", "-error_file", r.messages + ".errors",
+	}
+	if !x.lab.uncaptured {
+		args = append(args, "-trace_msg", "-message_file", r.messages)
+	}
+	if !slices.Contains(more, "-m") {
+		args = append(args, "-m", "1")
 	}
 	r.program = x.start("sipp", append(args, more...)...)
 	x.lab.t.Cleanup(func() {
