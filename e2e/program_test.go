@@ -86,11 +86,6 @@ func (p *program) says(mark int, pattern string) string {
 	}
 }
 
-// said tells whether the program has printed a match since mark.
-func (p *program) said(mark int, pattern string) bool {
-	return regexp.MustCompile(pattern).MatchString(p.text(mark))
-}
-
 // types writes a line to the program.
 func (p *program) types(line string) {
 	p.t.Helper()

@@ -153,12 +153,6 @@ func (s *server) idle() {
 	}
 }
 
-// registered waits until a user has n devices.
-func (s *server) bindings(n int) {
-	s.lab.t.Helper()
-	eventually(s.lab.t, fmt.Sprintf("%d bindings", n), func() bool { return s.status("bindings") == n })
-}
-
 // A keyring is a recipient's own: it makes tokens without the server.
 type keyring struct {
 	s    *server

@@ -13,6 +13,7 @@ tool() { # name package@version
 }
 tool golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 tool gofumpt mvdan.cc/gofumpt@v0.12.0
+tool govulncheck golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 unformatted=$("$bin/gofumpt" -l .)
 if [ -n "$unformatted" ]; then
@@ -22,3 +23,14 @@ fi
 go vet ./...
 "$bin/golangci-lint" run ./...
 go test -run TestArchitecture .
+
+# Known vulnerabilities in what we call. Where vuln.go.dev cannot be reached
+# the check is left out, and says so.
+if ! found=$("$bin/govulncheck" ./... 2>&1); then
+	if [[ $found == *"fetching vulnerabilities"* ]]; then
+		echo "govulncheck left out: no way to vuln.go.dev"
+	else
+		echo "$found"
+		exit 1
+	fi
+fi
