@@ -15,7 +15,8 @@ import (
 // kept is a session as Keep is given it.
 type kept struct {
 	Addrs   [2]Address
-	CNames  [2]string
+	CNames  [2]string // as which each party is known in RTCP
+	Clocks  [2]uint64
 	Origins [2]keptOrigin
 	Streams []keptStream
 }
@@ -36,7 +37,6 @@ type keptFace struct {
 	Port      uint16 // 0: not open
 	RTP, RTCP keptLatch
 	Codecs    []string
-	CName     string
 }
 
 type keptLatch struct {
@@ -144,7 +144,10 @@ func (s *session) unkept() []byte {
 
 // kept is the session as it is kept. It is called under the loop's lock.
 func (s *session) kept() kept {
-	k := kept{Addrs: s.addrs, CNames: s.cnames}
+	k := kept{Addrs: s.addrs}
+	for side, a := range s.aliases {
+		k.CNames[side], k.Clocks[side] = a.cname, a.clock
+	}
 	for side, o := range s.origin {
 		k.Origins[side] = keptOrigin{o.id, o.version, o.body}
 	}
@@ -153,7 +156,7 @@ func (s *session) kept() kept {
 		for side := range t.faces {
 			f := &t.faces[side]
 			ks.Faces[side] = keptFace{
-				Addr: f.addr, RTP: f.latch.kept(), RTCP: f.latchC.kept(), Codecs: f.codecs, CName: f.cname,
+				Addr: f.addr, RTP: f.latch.kept(), RTCP: f.latchC.kept(), Codecs: f.codecs,
 			}
 			if f.rtp != nil {
 				ks.Faces[side].Port = f.port
@@ -203,7 +206,10 @@ func (e *Engine) restore(id ID, text []byte) error {
 	}
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
-	s.addrs, s.cnames = k.Addrs, k.CNames
+	s.addrs = k.Addrs
+	for side := range s.aliases {
+		s.aliases[side] = alias{k.CNames[side], k.Clocks[side]}
+	}
 	for side, o := range k.Origins {
 		s.origin[side] = origin{o.ID, o.Version, o.Body}
 	}
@@ -222,7 +228,7 @@ func (e *Engine) restore(id ID, text []byte) error {
 // reopen binds the ports of a face again.
 func (s *session) reopen(t *stream, side Side, k keptFace) error {
 	f := &t.faces[side]
-	f.latch, f.latchC, f.codecs, f.cname = k.RTP.latch(), k.RTCP.latch(), k.Codecs, k.CName
+	f.latch, f.latchC, f.codecs, f.alias = k.RTP.latch(), k.RTCP.latch(), k.Codecs, s.aliases[side]
 	if k.Port == 0 {
 		return nil
 	}

@@ -115,7 +115,12 @@ func rtpPacket(seq byte, payload string) []byte {
 // relays checks that what one socket sends to the relay reaches the other from
 // where that phone sends to.
 func relays(
-	t *testing.T, from memnet.PacketConn, at netip.AddrPort, to memnet.PacketConn, by netip.AddrPort, seq byte,
+	t *testing.T,
+	from memnet.PacketConn,
+	at netip.AddrPort,
+	to memnet.PacketConn,
+	by netip.AddrPort,
+	seq byte,
 ) {
 	t.Helper()
 	sent := rtpPacket(seq, "hello")
@@ -249,7 +254,9 @@ func TestSessionOnHoldEnds(t *testing.T) {
 		host := n.Host(relayIP)
 		dead := make(chan ID, 1)
 		e, err := New(Config{
-			Addresses: []Address{{relayIP, relayIP}}, PortMin: 20000, PortMax: 20099, SilenceTimeout: time.Minute,
+			Addresses: []Address{
+				{relayIP, relayIP},
+			}, PortMin: 20000, PortMax: 20099, SilenceTimeout: time.Minute,
 			Keep: s.keep, Timeout: func(id ID, _ Reason) { dead <- id }, Workers: 1,
 			Listen: func(a netip.AddrPort) (Wire, error) { return host.ListenPacket(a) },
 		})

@@ -2,18 +2,31 @@ package rtpengine
 
 import "github.com/pion/rtcp"
 
+// An alias is how the other party knows one in RTCP: by a random name, and
+// with a clock that is off by a random time. The other party's reports name
+// that clock, and are turned back.
+type alias struct {
+	cname string
+	clock uint64 // added to NTP timestamps (RFC 3550 §4: 32.32 bits of a second)
+}
+
+// day bounds the shift of a clock: enough to hide it, and no phone takes what
+// it says for nonsense.
+const day = 24 * 3600 << 32
+
 // scrub re-writes a compound RTCP packet that is in the clear, so that
 // nothing in it names its sender: the CNAME is the session's own random one,
-// all other SDES items, APP, XR and the text of a BYE are gone. nil means that
-// nothing may cross.
-func scrub(b []byte, cname string) []byte {
+// all other SDES items, APP, XR and the text of a BYE are gone, and its clock,
+// which tells one device from another, is shifted. about is the party that the
+// packet's reports are about. nil means that nothing may cross.
+func scrub(b []byte, from, about alias) []byte {
 	all, err := rtcp.Unmarshal(b)
 	if err != nil {
 		return nil
 	}
 	kept := make([]rtcp.Packet, 0, len(all))
 	for _, p := range all {
-		if p = scrubOne(p, cname); p != nil {
+		if p = scrubOne(p, from, about); p != nil {
 			kept = append(kept, p)
 		}
 	}
@@ -28,20 +41,23 @@ func scrub(b []byte, cname string) []byte {
 }
 
 // scrubOne is the allow-list of RTCP (leaks.md §3).
-func scrubOne(p rtcp.Packet, cname string) rtcp.Packet {
+func scrubOne(p rtcp.Packet, from, about alias) rtcp.Packet {
 	switch p := p.(type) {
 	case *rtcp.SenderReport:
 		p.ProfileExtensions = nil
+		p.NTPTime += from.clock
+		about.turnBack(p.Reports)
 		return p
 	case *rtcp.ReceiverReport:
 		p.ProfileExtensions = nil
+		about.turnBack(p.Reports)
 		return p
 	case *rtcp.SourceDescription:
 		out := &rtcp.SourceDescription{}
 		for _, c := range p.Chunks {
 			out.Chunks = append(out.Chunks, rtcp.SourceDescriptionChunk{
 				Source: c.Source,
-				Items:  []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: cname}},
+				Items:  []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: from.cname}},
 			})
 		}
 		return out
@@ -53,4 +69,15 @@ func scrubOne(p rtcp.Packet, cname string) rtcp.Packet {
 		return p // feedback about video: numbers of packets and streams
 	}
 	return nil
+}
+
+// turnBack gives the last sender report that each block names, which is the
+// middle of its NTP timestamp, back as its sender wrote it (RFC 3550 §6.4.1);
+// 0 says that there was none.
+func (a alias) turnBack(blocks []rtcp.ReceptionReport) {
+	for i := range blocks {
+		if b := &blocks[i]; b.LastSenderReport != 0 {
+			b.LastSenderReport -= uint32(a.clock >> 16)
+		}
+	}
 }

@@ -54,12 +54,9 @@ func readSDP(b []byte) (*description, error) {
 	if len(b) > maxSDP {
 		return nil, notSafe("too large")
 	}
-	var in sdp.SessionDescription
-	if err := in.Unmarshal(b); err != nil {
-		return nil, notSafe("not readable")
-	}
-	if len(in.MediaDescriptions) > maxStreams {
-		return nil, notSafe("too many m= lines")
+	in, err := parse(b)
+	if err != nil {
+		return nil, err
 	}
 	d := &description{}
 	for _, a := range in.Attributes {
@@ -76,6 +73,37 @@ func readSDP(b []byte) (*description, error) {
 		d.media = append(d.media, line)
 	}
 	return d, nil
+}
+
+// parse parses a description. The parser refuses a whole description for one
+// m= line of a kind or transport that it does not know, T.38's among them
+// (RFC 3264 §6: such a line is answered with port 0); so it is shown others.
+func parse(b []byte) (*sdp.SessionDescription, error) {
+	var (
+		shown bytes.Buffer
+		names []sdp.MediaName
+	)
+	for line := range bytes.Lines(b) {
+		f := strings.Fields(string(line))
+		if !bytes.HasPrefix(line, []byte("m=")) || len(f) < 4 {
+			shown.Write(line)
+			continue
+		}
+		names = append(names, sdp.MediaName{Media: f[0][len("m="):], Protos: strings.Split(f[2], "/")})
+		f[0], f[2] = "m=application", "UDP"
+		shown.WriteString(strings.Join(f, " ") + "\r\n")
+	}
+	var d sdp.SessionDescription
+	switch err := d.Unmarshal(shown.Bytes()); {
+	case err != nil || len(d.MediaDescriptions) != len(names):
+		return nil, notSafe("not readable")
+	case len(names) > maxStreams:
+		return nil, notSafe("too many m= lines")
+	}
+	for i, m := range d.MediaDescriptions {
+		m.MediaName.Media, m.MediaName.Protos = names[i].Media, names[i].Protos
+	}
+	return &d, nil
 }
 
 // relayed are the transports that are relayed, by their name in any case.

@@ -2,8 +2,7 @@ package rtpengine
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -16,7 +15,7 @@ type session struct {
 	began   time.Time
 	streams []*stream
 	addrs   [2]Address // where each party sends to; zero until it is known
-	cnames  [2]string
+	aliases [2]alias
 	origin  [2]origin
 	before  []agreed // what held before the last offer, for a rollback
 	told    bool     // reported dead
@@ -44,10 +43,8 @@ type agreed struct {
 
 func newSession(e *Engine, l *loop) *session {
 	s := &session{e: e, loop: l, began: time.Now(), edited: time.Now()}
-	for side := range s.cnames {
-		var b [8]byte
-		_, _ = rand.Read(b[:]) // never fails
-		s.cnames[side] = hex.EncodeToString(b[:])
+	for side := range s.aliases {
+		s.aliases[side] = alias{cname: fmt.Sprintf("%016x", random()), clock: random() % day}
 		s.origin[side] = origin{id: random() >> 2, version: random() >> 34}
 	}
 	return s
@@ -163,7 +160,7 @@ func (s *session) openFace(t *stream, side Side) error {
 		return err
 	}
 	s.closeFace(f)
-	f.addr, f.port, f.rtp, f.rtcp, f.cname = a, port, rtp, rtcp, s.cnames[side]
+	f.addr, f.port, f.rtp, f.rtcp, f.alias = a, port, rtp, rtcp, s.aliases[side]
 	return nil
 }
 

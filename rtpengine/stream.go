@@ -1,6 +1,7 @@
 package rtpengine
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"time"
 
@@ -28,7 +29,7 @@ type face struct {
 	latchC latch // RTCP, without mux
 	counts counts
 	codecs []string
-	cname  string // by which the other party knows this one in RTCP
+	alias  alias // as which the other party knows this one in RTCP
 }
 
 // kind is what a packet is, by its first bytes (RFC 7983 §7).
@@ -93,11 +94,14 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	switch k {
 	case kindRTP:
 		in.counts.rtp(b, now)
+		if !t.secure {
+			b = plainRTP(b)
+		}
 	case kindZRTP:
 		t.secure = true
 	case kindRTCP:
 		if !t.secure {
-			if b = scrub(b, in.cname); b == nil {
+			if b = scrub(b, in.alias, out.alias); b == nil {
 				in.counts.dropped[dropRTCP]++
 				return
 			}
@@ -105,6 +109,30 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	case kindNone, kindSTUN, kindDTLS:
 	}
 	t.forward(in, out, k == kindRTCP || rtcpPort, b)
+}
+
+// plainRTP is an RTP packet without contributing sources and header extension
+// (RFC 3550 §5.1, §5.3.1), which were not negotiated and could name anything:
+// in place, the fixed header moves to where the payload begins. What is too
+// short for what it says it has is left as it is; no phone reads it.
+func plainRTP(b []byte) []byte {
+	const extension, hasSources = 0x10, 0x0f
+	if b[0]&(extension|hasSources) == 0 {
+		return b
+	}
+	at := minRTP + 4*int(b[0]&hasSources)
+	if b[0]&extension != 0 {
+		if len(b) < at+4 {
+			return b
+		}
+		at += 4 + 4*int(binary.BigEndian.Uint16(b[at+2:]))
+	}
+	if len(b) < at {
+		return b
+	}
+	b[0] &^= extension | hasSources
+	copy(b[at-minRTP:], b[:minRTP])
+	return b[at-minRTP:]
 }
 
 // belongs says that a packet of that kind is relayed on this stream.
