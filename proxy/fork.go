@@ -105,15 +105,6 @@ func (f *fork) add(t target) {
 	})
 }
 
-// unreachable is the final of a target that nothing was sent to. A phone whose
-// connection is gone is away for now: 408 would end the dialog (RFC 5057 §5.3.1).
-func unreachable(err error) int {
-	if errors.Is(err, errFlowGone) {
-		return sip.StatusTemporarilyUnavailable
-	}
-	return sip.StatusRequestTimeout
-}
-
 // try sends the branch to its next destination.
 func (b *branch) try() {
 	f := b.fork

@@ -191,6 +191,15 @@ var (
 	errNoWay    = errors.New("no way to the target")
 )
 
+// unreachable is the final of a target that nothing was sent to. A phone whose
+// connection is gone is away for now: 408 would end the dialog (RFC 5057 §5.3.1).
+func unreachable(err error) int {
+	if errors.Is(err, errFlowGone) {
+		return sip.StatusTemporarilyUnavailable
+	}
+	return sip.StatusRequestTimeout
+}
+
 // transportOf is the transport that a URI asks for; "" leaves it to DNS.
 func transportOf(u sip.Uri) string {
 	if t, ok := u.UriParams.Get("transport"); ok && t != "" {
