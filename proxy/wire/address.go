@@ -139,6 +139,9 @@ func tidyURI(u string) (string, bool) {
 	}
 	params, headers, has := strings.Cut(place[end:], "?")
 	params = tidyParams(params, ";")
+	if strings.Contains(params, ";=") {
+		return "", false // a parameter without a name, which the parser takes for something else
+	}
 	if !has {
 		return user + place[:end] + params, true
 	}
