@@ -48,18 +48,28 @@ func inDialog(req *sip.Request) bool {
 // its way has changed since (RFC 5393 §4.2): the hash in the branch of one
 // of our Vias is the hash that this request would get now.
 func (p *Proxy) looped(req *sip.Request) bool {
-	hash := p.loopHash(req)
+	hash := ""
 	for _, h := range req.GetHeaders("Via") {
 		v, ok := h.(*sip.ViaHeader)
 		if !ok {
 			continue
 		}
-		if br, _ := wire.Param(v.Params, "branch"); strings.HasSuffix(br, hash) {
+		br, _ := wire.Param(v.Params, "branch")
+		if at := len(br) - digestLen - len(loopMark); at < 0 || br[at:at+len(loopMark)] != loopMark {
+			continue // none of ours: no hash needs to be made
+		}
+		if hash == "" {
+			hash = p.loopHash(req)
+		}
+		if strings.HasSuffix(br, hash) {
 			return true
 		}
 	}
 	return false
 }
+
+// loopMark stands before the hash in a branch.
+const loopMark = "-l"
 
 // loopHash covers what routing depends on (RFC 5393 §4.2.2), keyed so that
 // nobody else can make a branch that looks like a loop.
@@ -67,5 +77,5 @@ func (p *Proxy) loopHash(req *sip.Request) string {
 	parts := []string{req.Recipient.String(), req.CallID().Value(), req.From().Value()}
 	parts = append(parts, wire.All(req, "Route")...)
 	parts = append(parts, wire.All(req, "Proxy-Require")...)
-	return "-l" + p.seal.digest("loop", parts...)
+	return loopMark + p.seal.digest("loop", parts...)
 }

@@ -131,6 +131,9 @@ var treatments = []headerTreatment{
 	{"Content-ID", nil, "the body is built anew"},
 }
 
+// crossingHeaders is how many treatments make something: the first ones of the table.
+var crossingHeaders = slices.IndexFunc(treatments, func(t headerTreatment) bool { return t.make == nil })
+
 // treatmentOf finds a treatment by the header's long name in lower case.
 var treatmentOf = func() map[string]int {
 	m := make(map[string]int, len(treatments))

@@ -123,10 +123,7 @@ func (h hide) answerTag(to *sip.ToHeader, in *sip.Response) {
 // rest copies what else may cross: the headers of the table, and a body.
 func (h hide) rest(out, in sip.Message, method sip.RequestMethod) error {
 	values := valuesToTreat(in)
-	for i, t := range treatments {
-		if t.make == nil {
-			continue
-		}
+	for i, t := range treatments[:crossingHeaders] {
 		v, err := t.make(h, headerSet{in, method, values[i]})
 		if err != nil {
 			return err
@@ -148,9 +145,9 @@ func (h hide) rest(out, in sip.Message, method sip.RequestMethod) error {
 
 // valuesToTreat are the values of in for each treatment that makes something of them.
 func valuesToTreat(in sip.Message) [][]string {
-	values := make([][]string, len(treatments))
+	values := make([][]string, crossingHeaders)
 	for _, x := range headersOf(in) {
-		if i, ok := treatmentOf[longName(x.Name())]; ok && treatments[i].make != nil {
+		if i, ok := treatmentOf[longName(x.Name())]; ok && i < crossingHeaders {
 			values[i] = append(values[i], x.Value())
 		}
 	}

@@ -616,3 +616,12 @@ func BenchmarkHideInvite(b *testing.B) {
 		}
 	}
 }
+
+func TestHeadersThatCrossStandFirst(t *testing.T) {
+	for i, h := range treatments {
+		if (h.make != nil) != (i < crossingHeaders) {
+			t.Errorf("%s is number %d; what is not carried over must stand behind the %d that are",
+				h.name, i, crossingHeaders)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -14,8 +15,15 @@ func Bytes(m sip.Message) []byte {
 	if m.ContentLength() == nil {
 		m.SetBody(m.Body()) // writes the header
 	}
-	return []byte(m.String())
+	var b bytes.Buffer
+	b.Grow(usualHead + len(m.Body()))
+	m.StringWrite(&b)
+	return b.Bytes()
 }
+
+// usualHead is room for the head of most messages (ours): with less the buffer
+// grows several times, and copies what it has.
+const usualHead = 1536
 
 // Fork makes a copy of a request that shares nothing with it and has no
 // destination: sipgo's Clone shares pointers to several headers.
