@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -37,7 +38,12 @@ var sottoBinary = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
+// labs at a time: most of a call is waiting, whatever the number of processors.
+const labsAtATime = "6"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", labsAtATime) // a number
 	code := m.Run()
 	if bin, err := sottoBinary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(bin))

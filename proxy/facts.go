@@ -177,9 +177,5 @@ func (p *Proxy) remember(a, other aor.AOR) {
 			return // who does not exist calls nobody back
 		}
 	}
-	p.later("recent call", func() {
-		if err := p.store.Remember(a, other); err != nil {
-			p.log.Warn("recent call not remembered", "err", err)
-		}
-	})
+	p.later("recent call", func() error { return p.store.Remember(a, other) })
 }

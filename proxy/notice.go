@@ -30,12 +30,12 @@ func (p *Proxy) silenced(c *call) {
 		Recipient: c.callee, Caller: c.who.callerText(), At: time.Now(),
 		Media: mediaOf(sdpOf(c.srv.Req)), Reason: c.judgement.reason.String(), Notified: quiet,
 	}
-	p.later("silenced call", func() {
-		if err := p.store.AddSilenced(entry); err != nil {
-			p.log.Warn("silenced call not kept", "callee", entry.Recipient, "err", err)
-		} else if !quiet {
+	p.later("silenced call", func() error {
+		err := p.store.AddSilenced(entry)
+		if err == nil && !quiet {
 			p.notices.schedule(p, entry.Recipient)
 		}
+		return err
 	})
 }
 
@@ -92,16 +92,18 @@ func (t *noticeTable) schedule(p *Proxy, to aor.AOR) {
 		t.mu.Lock()
 		delete(t.pending, to)
 		t.mu.Unlock()
-		p.later("notice", func() { p.notify(to) })
+		p.later("notice", func() error { return p.notify(to) })
 	})
 }
 
 // registered tells a recipient who was offline.
 func (t *noticeTable) registered(p *Proxy, to aor.AOR) {
-	p.later("notice", func() {
-		if calls, err := p.store.PendingNotices(to); err == nil && len(calls) > 0 {
+	p.later("notice", func() error {
+		calls, err := p.store.PendingNotices(to)
+		if err == nil && len(calls) > 0 {
 			t.schedule(p, to)
 		}
+		return err
 	})
 }
 
@@ -117,10 +119,10 @@ func (t *noticeTable) close() {
 
 // notify sends one notice of all calls that the recipient was not told of, to
 // every device; the calls count as told once a device has taken it.
-func (p *Proxy) notify(to aor.AOR) {
+func (p *Proxy) notify(to aor.AOR) error {
 	calls, err := p.store.PendingNotices(to)
 	if err != nil || len(calls) == 0 {
-		return
+		return err
 	}
 	text := noticeText(calls)
 	ids := make([]int64, 0, len(calls))
@@ -137,6 +139,7 @@ func (p *Proxy) notify(to aor.AOR) {
 	if err != nil {
 		p.log.Info("notice not sent; it stays pending", "err", err)
 	}
+	return nil
 }
 
 // sendNotice sends the MESSAGE (RFC 3428) to one device.
@@ -174,11 +177,7 @@ func (n *noticeSink) Response(_ *txn.Client, res *sip.Response) {
 	if res.StatusCode < 200 || res.StatusCode >= 300 {
 		return
 	}
-	n.p.later("notice", func() {
-		if err := n.p.store.MarkNotified(n.ids); err != nil {
-			n.p.log.Warn("notice not marked as told; it will be told again", "err", err)
-		}
-	})
+	n.p.later("notice", func() error { return n.p.store.MarkNotified(n.ids) })
 }
 
 // Failed implements txn.Sink: the calls stay pending until the next REGISTER.

@@ -104,7 +104,7 @@ func New(o Options) (*Proxy, error) {
 	if p.resolver == nil {
 		p.resolver = resolve.New()
 	}
-	p.ledger = newLedger()
+	p.ledger = newLedger(o.Log)
 	p.txn = txn.New(txn.Config{
 		Handler: p, Shard: p.shard, Log: o.Log,
 		MaxTransactions: o.Config.Limits.Transactions,

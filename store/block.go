@@ -54,8 +54,8 @@ func (s *Store) Blocked(recipient, caller aor.AOR) bool {
 
 // Block adds a caller, or "@domain", to a user's block list.
 func (s *Store) Block(a aor.AOR, caller string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	e := s.users[a]
 	text, err := blockText(caller)
 	switch {
@@ -69,14 +69,14 @@ func (s *Store) Block(a aor.AOR, caller string) error {
 	if err := s.exec("INSERT OR IGNORE INTO block (aor, caller) VALUES (?, ?)", a.String(), text); err != nil {
 		return err
 	}
-	e.blocks[text] = true
+	s.change(func() { e.blocks[text] = true })
 	return nil
 }
 
 // Unblock removes a caller from a user's block list.
 func (s *Store) Unblock(a aor.AOR, caller string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	e := s.users[a]
 	text, err := blockText(caller)
 	switch {
@@ -90,7 +90,7 @@ func (s *Store) Unblock(a aor.AOR, caller string) error {
 	if err := s.exec("DELETE FROM block WHERE aor = ? AND caller = ?", a.String(), text); err != nil {
 		return err
 	}
-	delete(e.blocks, text)
+	s.change(func() { delete(e.blocks, text) })
 	return nil
 }
 

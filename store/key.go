@@ -39,7 +39,7 @@ func (s *Store) loadKeys(ctx context.Context) error {
 		}
 		k.Created = time.Unix(created, 0)
 		if e := s.byText(a); e != nil {
-			e.keys = append(e.keys, k)
+			s.change(func() { e.keys = append(e.keys, k) })
 		}
 		return nil
 	})
@@ -74,8 +74,8 @@ func (s *Store) ListKeys(a aor.AOR) ([]Key, error) {
 // AddKey adds a public key. It fails with ErrNotFound, ErrExists,
 // ErrTooManyKeys or ErrUnavailable.
 func (s *Store) AddKey(a aor.AOR, public ed25519.PublicKey, label string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	e := s.users[a]
 	switch {
 	case e == nil:
@@ -99,8 +99,8 @@ func (s *Store) AddKey(a aor.AOR, public ed25519.PublicKey, label string) error 
 
 // DeleteKey deletes a key, and with it the power of everything that it signed.
 func (s *Store) DeleteKey(a aor.AOR, public ed25519.PublicKey) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	e := s.users[a]
 	if e == nil {
 		return fmt.Errorf("user %s: %w", a, ErrNotFound)
@@ -112,6 +112,6 @@ func (s *Store) DeleteKey(a aor.AOR, public ed25519.PublicKey) error {
 	if err := s.exec("DELETE FROM key WHERE aor = ? AND public = ?", a.String(), []byte(public)); err != nil {
 		return err
 	}
-	e.keys = slices.Delete(e.keys, i, i+1)
+	s.change(func() { e.keys = slices.Delete(e.keys, i, i+1) })
 	return nil
 }

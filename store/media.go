@@ -3,16 +3,13 @@ package store
 import (
 	"context"
 	"database/sql"
-	"fmt"
 )
 
 // KeepMedia keeps what has changed of the media sessions of calls under way,
 // all of it or nothing; nil ends a session. What the text says is the media
 // engine's business.
 func (s *Store) KeepMedia(changes map[uint64][]byte) error {
-	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
-	defer cancel()
-	err := s.tx(ctx, func(tx *sql.Tx) error {
+	return s.write(func(ctx context.Context, tx *sql.Tx) error {
 		for id, text := range changes {
 			query, args := "DELETE FROM media WHERE session = ?", []any{int64(id)}
 			if text != nil {
@@ -24,10 +21,6 @@ func (s *Store) KeepMedia(changes map[uint64][]byte) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return nil
 }
 
 // Media returns the media sessions that were kept.

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
+	"maps"
 	"time"
 
 	"sotto/internal/aor"
@@ -29,7 +30,7 @@ func (s *Store) loadRecent(ctx context.Context) error {
 			key []byte
 		)
 		err := r.Scan(&day, &key)
-		s.dayKeys[day] = key
+		s.change(func() { s.dayKeys[day] = key })
 		return err
 	})
 	if err != nil {
@@ -55,8 +56,8 @@ func pairHash(key []byte, owner, other aor.AOR) string {
 
 // Remember notes that owner turned to other today.
 func (s *Store) Remember(owner, other aor.AOR) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	day := today()
 	key, err := s.dayKey(day)
 	if err != nil {
@@ -69,7 +70,7 @@ func (s *Store) Remember(owner, other aor.AOR) error {
 	if err := s.exec("INSERT OR IGNORE INTO recent (hash, day) VALUES (?, ?)", []byte(h), day); err != nil {
 		return err
 	}
-	s.recent[h] = day
+	s.change(func() { s.recent[h] = day })
 	return nil
 }
 
@@ -95,16 +96,10 @@ func (s *Store) forgetDays(first int64) error {
 	if err := s.exec("DELETE FROM day_key WHERE day < ?", first); err != nil {
 		return err
 	}
-	for h, day := range s.recent {
-		if day < first {
-			delete(s.recent, h)
-		}
-	}
-	for day := range s.dayKeys {
-		if day < first {
-			delete(s.dayKeys, day)
-		}
-	}
+	s.change(func() {
+		maps.DeleteFunc(s.recent, func(_ string, day int64) bool { return day < first })
+		maps.DeleteFunc(s.dayKeys, func(day int64, _ []byte) bool { return day < first })
+	})
 	return nil
 }
 

@@ -50,8 +50,8 @@ func (s *Store) loadFirstUse(ctx context.Context) error {
 // Revoke takes a token back, by its salt, until it would have expired. It
 // holds from the next call on.
 func (s *Store) Revoke(a aor.AOR, salt [8]byte, until time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	e := s.users[a]
 	switch {
 	case e == nil:
@@ -65,7 +65,11 @@ func (s *Store) Revoke(a aor.AOR, salt [8]byte, until time.Time) error {
 	if err != nil {
 		return err
 	}
-	e.revoked[salt] = until
+	s.change(func() {
+		if until.After(e.revoked[salt]) { // a revocation never goes backwards
+			e.revoked[salt] = until
+		}
+	})
 	return nil
 }
 
@@ -85,8 +89,8 @@ func (s *Store) Revoked(a aor.AOR, salt [8]byte) bool {
 // before, and says whether the token is the holder's. Of two who show it at
 // once, one gets it. On an error nobody does.
 func (s *Store) BindFirstUse(a aor.AOR, salt [8]byte, holder [32]byte, until time.Time) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	e := s.users[a]
 	if e == nil {
 		return false, fmt.Errorf("user %s: %w", a, ErrNotFound)
@@ -102,6 +106,6 @@ func (s *Store) BindFirstUse(a aor.AOR, salt [8]byte, holder [32]byte, until tim
 	if err != nil {
 		return false, err
 	}
-	e.firstUse[salt] = holder
+	s.change(func() { e.firstUse[salt] = holder })
 	return true, nil
 }

@@ -32,8 +32,6 @@ func (s *Store) Secret(name string, n int) (current, previous []byte, err error)
 
 // Rotate makes a new secret; the current one becomes the one before it.
 func (s *Store) Rotate(name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
-	defer cancel()
 	current, err := s.secret(name, 0)
 	if err != nil || current == nil {
 		return errors.Join(err, fmt.Errorf("secret %s: %w", name, ErrNotFound))
@@ -42,7 +40,7 @@ func (s *Store) Rotate(name string) error {
 	if err != nil {
 		return err
 	}
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	return s.write(func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO secret (name, age, value, created) "+
 			"SELECT name, 1, value, created FROM secret WHERE name = ? AND age = 0", name)
 		if err != nil {
@@ -52,10 +50,6 @@ func (s *Store) Rotate(name string) error {
 			next, time.Now().Unix(), name)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return nil
 }
 
 // SecretMade is when the current secret of that name was made, to the second;

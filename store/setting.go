@@ -223,8 +223,8 @@ func (s *Store) ShowSettings(a aor.AOR) ([][2]string, error) {
 // SetSetting validates, stores, and only then changes a setting; the next
 // call reads it. The error of a bad name or value says what may be written.
 func (s *Store) SetSetting(a aor.AOR, name, value string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	e := s.users[a]
 	if e == nil {
 		return fmt.Errorf("user %s: %w", a, ErrNotFound)
@@ -244,7 +244,7 @@ func (s *Store) SetSetting(a aor.AOR, name, value string) error {
 		if err != nil {
 			return err
 		}
-		e.settings = next
+		s.change(func() { e.settings = next })
 		return nil
 	}
 	return fmt.Errorf("no setting is named %q; there are %s", name, strings.Join(names, ", "))

@@ -28,15 +28,18 @@ const maxSilenced = 500
 
 // AddSilenced keeps a silenced call.
 func (s *Store) AddSilenced(c Silenced) error {
-	err := s.exec("INSERT INTO silenced (recipient, caller, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?)",
-		c.Recipient.String(), c.Caller, c.At.Unix(), c.Media, c.Reason, c.Notified)
-	if err != nil {
+	return s.write(func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx,
+			"INSERT INTO silenced (recipient, caller, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?)",
+			c.Recipient.String(), c.Caller, c.At.Unix(), c.Media, c.Reason, c.Notified)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "DELETE FROM silenced WHERE recipient = ? AND id <= "+
+			"(SELECT id FROM silenced WHERE recipient = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+			c.Recipient.String(), c.Recipient.String(), maxSilenced)
 		return err
-	}
-	err = s.exec("DELETE FROM silenced WHERE recipient = ? AND id <= "+
-		"(SELECT id FROM silenced WHERE recipient = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
-		c.Recipient.String(), c.Recipient.String(), maxSilenced)
-	return err
+	})
 }
 
 // ListSilenced returns a user's silenced calls, newest first.
@@ -64,7 +67,7 @@ func (s *Store) silenced(where string, a aor.AOR, args ...any) ([]Silenced, erro
 		return nil
 	}, args...)
 	if err != nil {
-		return nil, fmt.Errorf("reading silenced calls: %w", err)
+		return nil, fmt.Errorf("reading silenced calls: %w", unavailable(err))
 	}
 	return all, nil
 }

@@ -19,7 +19,7 @@ import (
 	"sync"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver
+	"modernc.org/sqlite"
 
 	"sotto/internal/aor"
 )
@@ -38,7 +38,8 @@ type Store struct {
 	db  *sql.DB
 	log *slog.Logger
 
-	mu      sync.RWMutex // the copy in memory
+	writing sync.Mutex   // held by a writer from its first look to its last change
+	mu      sync.RWMutex // the copy in memory; a writer takes it for the change alone, not while it waits for the disk
 	users   map[aor.AOR]*entry
 	dayKeys map[int64][]byte // day → key of the recent-call hashes
 	recent  map[string]int64 // hash → day
@@ -141,14 +142,37 @@ func (s *Store) tx(ctx context.Context, do func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// exec runs one write. What the database refuses is ErrUnavailable.
+// change changes the copy in memory. The caller holds writing.
+func (s *Store) change(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}
+
+// exec runs one write. What the database does not take now is ErrUnavailable.
 func (s *Store) exec(query string, args ...any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
-	if _, err := s.db.ExecContext(ctx, query, args...); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	_, err := s.db.ExecContext(ctx, query, args...)
+	return unavailable(err)
+}
+
+// write runs several writes, all or none, like exec.
+func (s *Store) write(do func(context.Context, *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	return unavailable(s.tx(ctx, func(tx *sql.Tx) error { return do(ctx, tx) }))
+}
+
+// unavailable marks an error that may go away by itself. A constraint does not:
+// the user, for example, was deleted meanwhile.
+func unavailable(err error) error {
+	const constraint = 19 // SQLITE_CONSTRAINT; the upper bits say which
+	var e *sqlite.Error
+	if err == nil || errors.As(err, &e) && e.Code()&0xff == constraint {
+		return err
 	}
-	return nil
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // writeTimeout bounds how long a write may wait for the disk (ours).

@@ -50,7 +50,7 @@ func (s *Store) loadUsers(ctx context.Context) error {
 			return fmt.Errorf("user %q: %w", text, err)
 		}
 		u.AOR, u.Created = a, time.Unix(created, 0)
-		s.users[a] = newEntry(u)
+		s.change(func() { s.users[a] = newEntry(u) })
 		return nil
 	})
 }
@@ -72,8 +72,8 @@ func hashes(a aor.AOR, password string) (sha, md string) {
 
 // AddUser adds a user. It fails with ErrExists or ErrUnavailable.
 func (s *Store) AddUser(a aor.AOR, password string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	if s.users[a] != nil {
 		return fmt.Errorf("user %s: %w", a, ErrExists)
 	}
@@ -90,8 +90,8 @@ func (s *Store) AddUser(a aor.AOR, password string) error {
 
 // SetPassword changes a user's password. It fails with ErrNotFound or ErrUnavailable.
 func (s *Store) SetPassword(a aor.AOR, password string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	e := s.users[a]
 	if e == nil {
 		return fmt.Errorf("user %s: %w", a, ErrNotFound)
@@ -100,21 +100,21 @@ func (s *Store) SetPassword(a aor.AOR, password string) error {
 	if err := s.exec("UPDATE user SET ha1_sha256 = ?, ha1_md5 = ? WHERE aor = ?", sha, md, a.String()); err != nil {
 		return err
 	}
-	e.user.HA1SHA256, e.user.HA1MD5 = sha, md
+	s.change(func() { e.user.HA1SHA256, e.user.HA1MD5 = sha, md })
 	return nil
 }
 
 // DeleteUser removes a user and everything that belongs to it.
 func (s *Store) DeleteUser(a aor.AOR) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	if s.users[a] == nil {
 		return fmt.Errorf("user %s: %w", a, ErrNotFound)
 	}
 	if err := s.exec("DELETE FROM user WHERE aor = ?", a.String()); err != nil {
 		return err
 	}
-	delete(s.users, a)
+	s.change(func() { delete(s.users, a) })
 	return nil
 }
 

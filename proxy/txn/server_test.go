@@ -287,8 +287,9 @@ func TestServerAfter(t *testing.T) {
 		s.sends(request("OPTIONS"))
 		s.pass(4 * time.Second)
 		s.wants("0.0 request OPTIONS", "3.0 peer 200 OPTIONS")
-		if !s.srv.Final() {
-			s.t.Error("no final")
+		final := make(chan bool, 1) // of the worker's transaction; asked on its worker
+		if err := s.layer.Do("call", func() { final <- s.srv.Final() }); err != nil || !<-final {
+			s.t.Error("no final", err)
 		}
 	})
 }

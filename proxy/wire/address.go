@@ -154,12 +154,12 @@ func tidyURI(u string) (string, bool) {
 	return user + place[:end] + params + "?" + headers[1:], true
 }
 
-// tidyParams removes the empty ones; each of the others has its separator
+// tidyParams removes those without a name; each of the others has its separator
 // before it.
 func tidyParams(s, separator string) string {
 	var b strings.Builder
 	for p := range strings.SplitSeq(s, separator) {
-		if p != "" {
+		if p != "" && p[0] != '=' {
 			b.WriteString(separator + p)
 		}
 	}
