@@ -116,7 +116,7 @@ func (b *branch) try() {
 			continue
 		}
 		b.flow = fl
-		if err := b.send(); err != nil {
+		if err := b.send(d); err != nil {
 			code := codeOf(err)
 			f.p.log.Info("request not forwarded", "call", f.p.ref(f.srv.Req), "code", code, "err", err)
 			b.end(code, nil)
@@ -128,7 +128,7 @@ func (b *branch) try() {
 }
 
 // send builds the branch's request and starts its client transaction.
-func (b *branch) send() error {
+func (b *branch) send(d destination) error {
 	f := b.fork
 	if b.req != nil {
 		f.treat.release(b)
@@ -139,6 +139,11 @@ func (b *branch) send() error {
 	}
 	req.PrependHeader(f.p.via(b.flow, f.srv.Req))
 	b.req = req
+	if d.tooLargeFor(req) {
+		b.next = append([]destination{d.over("tcp"), d.over("udp")}, b.next...)
+		b.try()
+		return nil
+	}
 	cli, err := f.p.txn.Start(f.srv.CallID(), req, b.flow, b)
 	if err != nil {
 		f.treat.release(b)

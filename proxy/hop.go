@@ -17,6 +17,7 @@ import (
 	"sotto/proxy/flow"
 	"sotto/proxy/resolve"
 	"sotto/proxy/txn"
+	"sotto/proxy/wire"
 )
 
 // A target is one place that a request is sent to (RFC 3261 §16.5).
@@ -40,6 +41,24 @@ type destination struct {
 	transport string
 	addr      netip.AddrPort
 	name      string // for the certificate (RFC 5922)
+	fixed     bool   // the transport is not ours to change
+}
+
+// maxUDP is the largest request that goes over UDP where the path's MTU is not
+// known (RFC 3261 §18.1.1).
+const maxUDP = 1300
+
+// tooLargeFor says that a request should go there over TCP instead: UDP would
+// cut it in pieces, which NATs and firewalls lose. A phone that registered over
+// UDP gets the pieces; there is no other way to it.
+func (d destination) tooLargeFor(req *sip.Request) bool {
+	return d.flow == nil && d.transport == "udp" && !d.fixed && len(wire.Bytes(req)) > maxUDP
+}
+
+// over is the same destination over a transport that is no more to be changed.
+func (d destination) over(transport string) destination {
+	d.transport, d.fixed = transport, true
+	return d
 }
 
 // resolveTimeout bounds name lookups (ours: a caller waits for it).
@@ -98,14 +117,15 @@ func (p *Proxy) awaitFlow(t target, callID string, until time.Time, then func([]
 
 // literal is the destination of a URI whose host is an address (RFC 3263 §4.2).
 func literal(ip netip.Addr, port int, transport string) destination {
-	if transport == "" {
+	fixed := transport != ""
+	if !fixed {
 		transport = "udp"
 	}
 	if port == 0 {
 		port = defaultPort(transport)
 	}
 	return destination{
-		transport: transport, name: ip.String(),
+		transport: transport, fixed: fixed, name: ip.String(),
 		addr: netip.AddrPortFrom(ip.Unmap(), uint16(port)),
 	}
 }
@@ -119,7 +139,7 @@ func (p *Proxy) lookUp(u sip.Uri, transport, callID string, then func([]destinat
 	})
 	ds := make([]destination, 0, len(found))
 	for _, d := range found {
-		ds = append(ds, destination{transport: d.Transport, addr: d.Addr, name: u.Host})
+		ds = append(ds, destination{transport: d.Transport, fixed: transport != "", addr: d.Addr, name: u.Host})
 	}
 	if doErr := p.txn.Do(callID, func() { then(ds, err) }); doErr != nil {
 		p.log.Warn("call lost after name lookup", "err", doErr)
@@ -240,24 +260,35 @@ func (p *Proxy) via(f *flow.Flow, in *sip.Request) *sip.ViaHeader {
 
 // sentBy is the host and port under which the other end of f reaches us.
 func (p *Proxy) sentBy(f *flow.Flow) (string, int) {
-	local := f.Local()
-	port := int(local.Port())
-	for _, b := range p.bound {
-		if b.Transport == f.Transport() && sameFamily(b.Addr.Addr(), local.Addr()) {
-			port = int(b.Addr.Port()) // a connection that we dialled has an ephemeral port
-			if b.Addr == local {
-				break
-			}
-		}
-	}
+	at := p.listenerFor(f)
 	if p.cfg.Advertise != "" {
-		return p.cfg.Advertise, port
+		return p.cfg.Advertise, int(at.Port())
 	}
-	ip := local.Addr()
-	if ip.IsUnspecified() {
+	ip := at.Addr()
+	if !ip.IsValid() || ip.IsUnspecified() {
 		ip = localToward(f.Peer())
 	}
-	return ip.Unmap().String(), port
+	return ip.Unmap().String(), int(at.Port())
+}
+
+// listenerFor is where we listen for the other end of f. A connection that it
+// opened is at a listener; one that we dialled has a port of its own, and no
+// address before it is up.
+func (p *Proxy) listenerFor(f *flow.Flow) netip.AddrPort {
+	local := f.Local()
+	at := netip.AddrPortFrom(local.Addr(), uint16(defaultPort(f.Transport())))
+	for _, b := range p.bound {
+		switch {
+		case b.Transport != f.Transport() || !sameFamily(b.Addr.Addr(), f.Peer().Addr()):
+		case b.Addr == local:
+			return b.Addr
+		case local.IsValid():
+			at = netip.AddrPortFrom(local.Addr(), b.Addr.Port())
+		default:
+			at = b.Addr
+		}
+	}
+	return at
 }
 
 func sameFamily(a, b netip.Addr) bool { return a.Unmap().Is4() == b.Unmap().Is4() || a.IsUnspecified() }

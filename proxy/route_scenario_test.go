@@ -194,3 +194,37 @@ func TestCallToATrunk(t *testing.T) {
 		})
 	}
 }
+
+// A request that is too large for a datagram goes over TCP to where the
+// transport is left to us, and over UDP if nobody there takes TCP.
+func TestLargeRequests(t *testing.T) {
+	trunk := func(c *configs.Config) {
+		c.Peers = []configs.Peer{{
+			Name: "trunk", Trusted: true, Target: "sip:198.51.100.14:5060", Addresses: prefixes("198.51.100.14"),
+		}}
+		c.DefaultRoute = "trunk"
+	}
+	for _, transport := range []string{"tcp", "udp"} {
+		t.Run("the trunk takes "+transport, func(t *testing.T) {
+			proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+				s.Set("alice", "protect_ip", "never")
+				s.Alice.Registers()
+				gateway := s.Phone("gateway", func(c *phone.Config) {
+					c.Domain, c.Transport = "gateway.example", transport
+				})
+				out := s.Alice.Invites("+15551234", phone.Header("X-Long", strings.Repeat("x", 1300)))
+				in := gateway.IsCalled()
+				in.Answers()
+				out.IsAnswered()
+				via := "Via: SIP/2.0/" + strings.ToUpper(transport) + " 192.0.2.1"
+				for _, k := range gateway.Received(phone.SIP) {
+					if text := string(k.Data); strings.HasPrefix(text, "INVITE ") && !strings.Contains(text, "\r\n"+via) {
+						t.Errorf("the INVITE came over another transport:\n%s", text)
+					}
+				}
+				in.HangsUp()
+				out.IsHungUp()
+			}, trunk)
+		})
+	}
+}
