@@ -122,44 +122,51 @@ func tidyURI(u string) (string, bool) {
 	if !ok || !strings.EqualFold(scheme, "sip") && !strings.EqualFold(scheme, "sips") {
 		return u, scheme != "" && (ok || u == "*")
 	}
-	_, place, found := strings.Cut(rest, "@")
+	info, place, found := strings.Cut(rest, "@")
 	if !found {
-		place = rest
+		info, place = "", rest
 	}
-	user := u[:len(u)-len(place)]
+	switch strings.Count(info, ":") {
+	case 0:
+	case 1: // a password (RFC 3261 §19.1.1); an empty one is none
+		info = strings.TrimSuffix(info, ":")
+	default:
+		return "", false
+	}
+	if found {
+		info += "@"
+	}
 	end := strings.IndexAny(place, ";?")
 	if end < 0 {
 		end = len(place)
 	}
-	if !isHostPort(strings.TrimPrefix(place[:end], "//")) {
-		return "", false
-	}
-	if end == len(place) {
-		return u, true
-	}
-	params, headers, has := strings.Cut(place[end:], "?")
+	tail, ok := tidyTail(place[end:])
+	return scheme + ":" + info + place[:end] + tail, ok && isHostPort(strings.TrimPrefix(place[:end], "//"))
+}
+
+// tidyTail is what follows the host of a URI: parameters and headers.
+func tidyTail(s string) (string, bool) {
+	params, headers, has := strings.Cut(s, "?")
 	params = tidyParams(params, ";")
 	if strings.Contains(params, ";=") {
 		return "", false // a parameter without a name, which the parser takes for something else
 	}
-	if !has {
-		return user + place[:end] + params, true
+	headers = tidyParams(headers, "&")
+	if !has || headers == "" {
+		return params, true
 	}
 	if last := params[strings.LastIndexByte(params, ';')+1:]; last != "" && !strings.Contains(last, "=") {
 		params += "="
 	}
-	if headers = tidyParams(headers, "&"); headers == "" {
-		return user + place[:end] + params, true
-	}
-	return user + place[:end] + params + "?" + headers[1:], true
+	return params + "?" + headers[1:], true
 }
 
-// tidyParams removes those without a name; each of the others has its separator
+// tidyParams removes the empty ones; each of the others has its separator
 // before it.
 func tidyParams(s, separator string) string {
 	var b strings.Builder
 	for p := range strings.SplitSeq(s, separator) {
-		if p != "" && p[0] != '=' {
+		if p != "" {
 			b.WriteString(separator + p)
 		}
 	}
