@@ -5,10 +5,11 @@
 # check  format, static analysis, limits of size and complexity
 # fuzz   every fuzz target, FUZZTIME each
 # bench  the benchmarks of the packages
+# bench-sip  registrations and calls, beside Kamailio in the same run
 
 FUZZTIME ?= 60s
 
-.PHONY: try demo test race check fuzz bench
+.PHONY: try demo test race check fuzz bench bench-sip
 
 try:
 	go run ./cmd/sotto try
@@ -31,3 +32,6 @@ fuzz:
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-sip:
+	scripts/bench-sip.sh
