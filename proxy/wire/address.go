@@ -220,7 +220,7 @@ func goodParams(s string) bool {
 			if closing(value) != len(value) {
 				return false
 			}
-		case strings.ContainsAny(value, " \t\"<>,"):
+		case strings.ContainsAny(value, " \t\"<>,") || strings.HasPrefix(value, "="):
 			return false
 		}
 	}
