@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
@@ -19,6 +20,9 @@ func check(m sip.Message, lines []string) *Reject {
 	for i, line := range lines[1:] {
 		if strings.Contains(line, `"`) {
 			mend(headers[i], line)
+		}
+		if v, ok := headers[i].(*sip.ViaHeader); ok {
+			bracket(v)
 		}
 	}
 	if m.From().Address.Host == "" && m.From().Address.Raw() == "" {
@@ -109,3 +113,15 @@ func checkRequest(req *sip.Request, line string) *Reject {
 }
 
 func bad(why string) *Reject { return &Reject{Code: 400, Why: why} }
+
+// bracket gives a Via the brackets back that the parser takes away and the
+// serializer adds to real IPv6 addresses only: not to a mapped one
+// (RFC 5118 §4.9), nor to what is none.
+func bracket(v *sip.ViaHeader) {
+	if !strings.Contains(v.Host, ":") {
+		return
+	}
+	if a, err := netip.ParseAddr(v.Host); err != nil || a.Is4In6() || a.Zone() != "" {
+		v.Host = "[" + v.Host + "]"
+	}
+}
