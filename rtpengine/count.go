@@ -29,6 +29,8 @@ const (
 	dropKind                      // nothing that belongs here
 	dropNowhere                   // the other party's address is not known yet, or on hold
 	dropRTCP                      // nothing of it may cross
+	dropSend                      // the system did not take it
+	dropFull                      // the engine was late, its socket full
 	dropReasons
 )
 
@@ -36,6 +38,7 @@ const (
 var dropNames = [dropReasons]string{
 	"from an address that is not the party's", "neither RTP nor anything else that is relayed",
 	"the other party's address is not known", "RTCP of which nothing may cross",
+	"the system did not take the packet", "the relay was too slow",
 }
 
 // clockRate stands for the clock of every payload type (ours: jitter is shown

@@ -131,6 +131,7 @@ type Config struct {
 	Timeout          func(ID, Reason)                   // told once of a dead session; must not block
 	Keep             func(map[uint64][]byte) error      // by ID; nil: sessions end with the process (keep.go)
 	Workers          int                                // event loops; 0: one for each processor
+	Pause            time.Duration                      // at most one wake-up of a loop in this time; 0: none
 	Log              *slog.Logger                       // nil: none
 }
 
@@ -159,7 +160,7 @@ func New(c Config) (*Engine, error) {
 		return nil, fmt.Errorf("ports %d to %d are no range", c.PortMin, c.PortMax)
 	}
 	if c.Workers == 0 {
-		c.Workers = runtime.GOMAXPROCS(0)
+		c.Workers = min(runtime.GOMAXPROCS(0), runtime.NumCPU())
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -172,7 +173,7 @@ func New(c Config) (*Engine, error) {
 		sessions: map[ID]*session{}, stop: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 	for range c.Workers {
-		l, err := newLoop(c.Listen, e.log)
+		l, err := newLoop(c.Listen, c.Pause, e.log)
 		if err != nil {
 			e.Close()
 			return nil, fmt.Errorf("starting event loop: %w", err)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // A loop owns the sockets of its sessions. Its lock guards those sessions: it
@@ -34,12 +35,12 @@ type sock struct {
 const maxPacket = 9000
 
 // newLoop starts a loop.
-func newLoop(listen func(netip.AddrPort) (Wire, error), log *slog.Logger) (*loop, error) {
+func newLoop(listen func(netip.AddrPort) (Wire, error), pause time.Duration, log *slog.Logger) (*loop, error) {
 	l := &loop{listen: listen, log: log}
 	if listen != nil {
 		return l, nil
 	}
-	p, err := newPoller()
+	p, err := newPoller(pause)
 	if err != nil {
 		return nil, err
 	}
@@ -99,14 +100,23 @@ func (l *loop) shut(s *sock) {
 	_ = s.wire.Close() // its reader ends
 }
 
-// send sends one packet. What the system does not take is lost, as on any link.
-func (s *sock) send(b []byte, to netip.AddrPort) {
+// send sends one packet, and says if the system took it; else it is lost, as
+// on any link.
+func (s *sock) send(b []byte, to netip.AddrPort) bool {
 	if s.closed {
-		return
+		return false
 	}
 	if s.wire != nil {
-		_, _ = s.wire.WriteToUDPAddrPort(b, to) // lost
-		return
+		_, err := s.wire.WriteToUDPAddrPort(b, to)
+		return err == nil
 	}
-	sendTo(s, b, to)
+	return sendTo(s, b, to)
+}
+
+// drops is how many packets the socket lost because nobody read it in time.
+func (s *sock) drops() uint64 {
+	if s == nil || s.closed || s.wire != nil {
+		return 0
+	}
+	return drops(s.fd)
 }

@@ -186,6 +186,7 @@ func (s *session) closeFace(f *face) {
 	if f.rtp == nil {
 		return
 	}
+	f.counts.dropped[dropFull] += f.full()
 	s.loop.shut(f.rtp)
 	s.loop.shut(f.rtcp)
 	s.e.ports.release(f.addr.Local, f.port, time.Now())
@@ -337,7 +338,9 @@ func (s *session) report() Report {
 				out.Relay = netip.AddrPortFrom(f.addr.Advertised, f.port)
 			}
 			out.Signalled, out.Latched, out.Codecs = f.latch.signalled, f.latch.latched, f.codecs
-			f.counts.report(out)
+			c := f.counts
+			c.dropped[dropFull] += f.full()
+			c.report(out)
 		}
 		r.Streams = append(r.Streams, sr)
 	}

@@ -31,11 +31,6 @@ func listen(t *testing.T, ip string) udp {
 	return udp{c, t}
 }
 
-func (u udp) at() netip.AddrPort {
-	a := u.LocalAddr().(*net.UDPAddr).AddrPort()
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-}
-
 func (u udp) send(b []byte, to netip.AddrPort) {
 	u.t.Helper()
 	if _, err := u.WriteToUDPAddrPort(b, to); err != nil {
@@ -79,7 +74,7 @@ func TestRelayOverSockets(t *testing.T) {
 			// The thief is at another address where there is one; at ::1 it is another
 			// port of the same host, which only the signalled address keeps out.
 			caller, callee, thief := listen(t, ip), listen(t, ip), listen(t, thiefOf(ip))
-			describe(t, e, caller, callee)
+			describe(t, e, caller.UDPConn, callee.UDPConn)
 			relayBetween(t, e, caller, callee, thief)
 			e.Close()
 			_, _, _ = caller.Close(), callee.Close(), thief.Close()
@@ -91,11 +86,11 @@ func TestRelayOverSockets(t *testing.T) {
 }
 
 // describe makes session 1 of two sockets.
-func describe(t *testing.T, e *Engine, caller, callee udp) {
+func describe(t testing.TB, e *Engine, caller, callee *net.UDPConn) {
 	t.Helper()
-	for side, u := range []udp{caller, callee} {
-		local := u.at().Addr()
-		sdp := bytes.ReplaceAll(audio(local, int(u.at().Port())), []byte("IP4 :"), []byte("IP6 :"))
+	for side, u := range []*net.UDPConn{caller, callee} {
+		local, port := u.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), u.LocalAddr().(*net.UDPAddr).Port
+		sdp := bytes.ReplaceAll(audio(local, port), []byte("IP4 :"), []byte("IP6 :"))
 		tell := e.Offer
 		if Side(side) == Callee {
 			tell = e.Answer

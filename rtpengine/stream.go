@@ -162,8 +162,13 @@ func (t *stream) forward(in, out *face, control bool, b []byte) {
 		in.counts.dropped[dropNowhere]++
 		return
 	}
-	s.send(b, to)
+	if !s.send(b, to) {
+		in.counts.dropped[dropSend]++
+	}
 }
+
+// full is how many packets of the party its sockets had no room for.
+func (f *face) full() uint64 { return f.rtp.drops() + f.rtcp.drops() }
 
 // answerSTUN answers a Binding request of the party's host; it never crosses,
 // and nothing is learnt from it: it is not authenticated.
