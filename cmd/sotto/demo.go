@@ -3,14 +3,10 @@ package main
 import "path/filepath"
 
 // print tells a newcomer what runs and what to dial.
-func (d *demo) print(t *tell, s *server) {
-	tcp := ""
+func (d *demo) print(t *tell, s *server, phones string) {
 	t.say("Sotto runs here; Ctrl-C ends it:\n")
 	for _, b := range s.bound {
 		t.say("  %s  %s", b.Transport, b.Addr)
-		if b.Transport == "tcp" {
-			tcp = b.Addr.String()
-		}
 	}
 	t.say(`
 Its users, with the password %s:
@@ -20,13 +16,14 @@ Its users, with the password %s:
   carol@%[2]s    has a privacy token of bob's
   mallory@%[2]s  is a stranger
 
-Register a phone, each in a terminal of its own (and on ports of its own):
-
-  linphonec  proxy add   (proxy: sip:%[3]s;transport=tcp  identity: sip:bob@%[2]s)
-  baresip    in ~/.baresip/accounts:
-             <sip:bob@%[2]s>;outbound="sip:%[3]s;transport=tcp";auth_user=bob;auth_pass=%[1]s
-
-No phone at hand? sotto try --demo plays the calls with phones of its own.`, tryPassword, tryDomain, tcp)
+Start a phone for each, in a terminal of its own; these are ready to register:
+`, tryPassword, tryDomain)
+	for _, u := range d.users() {
+		t.say("  linphonec -c %s\n  baresip -f %s", linphoneFile(phones, u), baresipDir(phones, u))
+	}
+	t.say("\nlinphonec registers only where it finds its directory: mkdir -p ~/.local/share/linphone")
+	t.say("Any other phone: user, password and domain as above, and this server as its (outbound) proxy.")
+	t.say("No phone at hand? sotto try --demo plays the calls with phones of its own.")
 	t.say("\nDial, and see what happens:\n")
 	sayPairs(t, [][2]string{
 		{"alice -> sip:carol@" + tryDomain, "rings; neither learns where the other is: signalling and audio come from here"},

@@ -58,7 +58,14 @@ func (c *tryCmd) Run(t *tell) error {
 	if c.Demo {
 		return d.play(t, s, signals)
 	}
-	d.print(t, s)
+	phones, err := filepath.Abs(filepath.Join(dir, "phones"))
+	if err != nil {
+		return err
+	}
+	if err := handsets(phones, d.users(), s.bound[1].Addr); err != nil {
+		return err
+	}
+	d.print(t, s, phones)
 	s.untilSignal(t, signals, "")
 	return nil
 }
@@ -121,6 +128,9 @@ type demo struct {
 	revoked, expired           tokens.Token
 	forOther                   tokens.Token // alice's, for carol
 }
+
+// users are everybody, in the order in which they are told.
+func (d *demo) users() []aor.AOR { return []aor.AOR{d.alice, d.bob, d.carol, d.mallory} }
 
 // furnish adds the demo users: alice is always protected, bob silences
 // strangers, carol has a token of bob's, mallory has none.
