@@ -24,11 +24,12 @@ type capture struct {
 	cmd  *exec.Cmd
 }
 
-// startCapture begins before any packet of the link.
-func startCapture(l *lab, port, file string) *capture {
+// startCapture begins before any packet of the link, at the end of it that is
+// in a namespace.
+func startCapture(l *lab, ns, port, file string) *capture {
 	l.t.Helper()
 	c := &capture{t: l.t, file: file}
-	c.cmd = exec.Command("ip", "netns", "exec", l.router,
+	c.cmd = exec.Command("ip", "netns", "exec", ns,
 		"tcpdump", "-i", port, "-w", file, "-U", "--immediate-mode", "-s", "0", "-Z", "root", "-B", "8192")
 	if err := c.cmd.Start(); err != nil {
 		l.t.Fatalf("starting tcpdump: %v", err)
@@ -148,20 +149,33 @@ func isRTP(p packet) bool {
 }
 
 // noTrace fails if the host's link, or what its phone says it received, holds
-// anything of another host: a packet from or to it, or its address in any form.
+// anything of another host: a packet from or to it, or its address in any
+// form. Of a host behind a NAT both addresses count, its own and its
+// provider's, unless the two share the latter.
 func (h *host) noTrace(other *host, from time.Time, heard string) {
 	h.lab.t.Helper()
 	all := since(h.capture.packets(), from)
 	if len(all) == 0 {
 		h.lab.t.Errorf("nothing at all was captured at %s", h.name)
 	}
-	var leaks []string
+	leaks := traceOf(other.ip, all, heard)
+	if other.public != other.ip && other.public != h.public {
+		leaks = append(leaks, traceOf(other.public, all, heard)...)
+	}
+	if len(leaks) > 0 {
+		h.lab.t.Errorf("%s learns of %s (%s), %d times:\n%s", h.name, other.name, other.ip, len(leaks),
+			strings.Join(leaks[:min(len(leaks), 8)], "\n"))
+	}
+}
+
+// traceOf are the places where an address is found.
+func traceOf(ip netip.Addr, all []packet, heard string) (leaks []string) {
 	stream := map[string][]byte{}
 	for _, p := range all {
-		if p.src.Addr() == other.ip || p.dst.Addr() == other.ip {
+		if p.src.Addr() == ip || p.dst.Addr() == ip {
 			leaks = append(leaks, "a packet: "+p.String())
 		}
-		for _, l := range phone.Find(p.payload, other.ip.String()) {
+		for _, l := range phone.Find(p.payload, ip.String()) {
 			leaks = append(leaks, fmt.Sprintf("%s in %s", l, p))
 		}
 		if p.kind == "tcp" { // an address may be cut by a segment's end
@@ -170,17 +184,14 @@ func (h *host) noTrace(other *host, from time.Time, heard string) {
 		}
 	}
 	for _, s := range stream {
-		for _, l := range phone.Find(s, other.ip.String()) {
+		for _, l := range phone.Find(s, ip.String()) {
 			leaks = append(leaks, l.String()+" in a stream")
 		}
 	}
-	for _, l := range phone.Find([]byte(heard), other.ip.String()) {
+	for _, l := range phone.Find([]byte(heard), ip.String()) {
 		leaks = append(leaks, l.String()+" in what the phone received: "+around(heard, l.At))
 	}
-	if len(leaks) > 0 {
-		h.lab.t.Errorf("%s learns of %s (%s), %d times:\n%s", h.name, other.name, other.ip, len(leaks),
-			strings.Join(leaks[:min(len(leaks), 8)], "\n"))
-	}
+	return leaks
 }
 
 // around is the text beside a place.

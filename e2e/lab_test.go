@@ -44,6 +44,7 @@ type host struct {
 	name    string
 	ns      string
 	ip      netip.Addr
+	public  netip.Addr // as others see it: the NAT's, or its own
 	dir     string
 	capture *capture
 }
@@ -99,45 +100,61 @@ func needs(t *testing.T, programs ...string) {
 // form of an address is found in a packet by chance.
 var numbers = map[string]int{
 	"server": 147, "alice": 211, "bob": 223, "carol": 227, "mallory": 229, "tablet": 233, "pbx": 239,
+	"alice-nat": 241, "bob-nat": 251, "carol-nat": 197, "mallory-nat": 199, "tablet-nat": 193,
 }
 
 // host adds a host and starts the capture of its link.
 func (l *lab) host(name string) *host {
 	l.t.Helper()
+	text := fmt.Sprintf("10.77.143.%d", numbers[name])
+	if l.six {
+		text = fmt.Sprintf("fd77:5ca1:ab1e:7:91c3:7e4d:a6f2:b%d", numbers[name])
+	}
+	h := l.newHost(name, text)
+	h.plug(l.router, "169.254.1.1")
+	return h
+}
+
+// newHost is a host without a link.
+func (l *lab) newHost(name, ip string) *host {
+	l.t.Helper()
 	h := &host{lab: l, name: name, ns: l.prefix + "-" + name, dir: filepath.Join(l.dir, name)}
 	if err := os.MkdirAll(h.dir, 0o700); err != nil {
 		l.t.Fatal(err)
 	}
-	text := fmt.Sprintf("10.77.143.%d", numbers[name])
-	bits := "/32"
-	if l.six {
-		text, bits = fmt.Sprintf("fd77:5ca1:ab1e:7:91c3:7e4d:a6f2:b%d", numbers[name]), "/128"
-	}
-	h.ip = netip.MustParseAddr(text)
+	h.ip = netip.MustParseAddr(ip)
+	h.public = h.ip
 	l.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", h.ns).Run() })
 	l.ip("netns", "add", h.ns)
-	port := "p-" + name
-	l.ip("link", "add", port, "netns", l.router, "type", "veth", "peer", "name", "eth0", "netns", h.ns)
-	for ns, dev := range map[string]string{l.router: port, h.ns: "eth0"} {
+	l.hosts[name] = h
+	return h
+}
+
+// plug makes the host's link to a router, which has the address gateway on
+// it, and captures it there.
+func (h *host) plug(router, gateway string) {
+	l, port := h.lab, "p-"+h.name
+	l.t.Helper()
+	l.ip("link", "add", port, "netns", router, "type", "veth", "peer", "name", "eth0", "netns", h.ns)
+	for ns, dev := range map[string]string{router: port, h.ns: "eth0"} {
 		l.in(ns, "ip", "link", "set", "lo", "up")
 		l.in(ns, "sysctl", "-qw", "net.ipv6.conf."+dev+".accept_dad=0", "net.ipv6.conf."+dev+".accept_ra=0")
 		l.in(ns, "ip", "link", "set", dev, "up")
 	}
-	l.in(h.ns, "ip", "addr", "add", text+bits, "dev", "eth0")
+	only := netip.PrefixFrom(h.ip, h.ip.BitLen()).String()
+	l.in(h.ns, "ip", "addr", "add", only, "dev", "eth0")
 	if l.six {
-		l.in(l.router, "ip", "addr", "add", "fe80::1/64", "dev", port, "nodad")
-		l.in(h.ns, "ip", "route", "add", "default", "via", "fe80::1", "dev", "eth0", "src", text)
+		l.in(router, "ip", "addr", "add", "fe80::1/64", "dev", port, "nodad")
+		l.in(h.ns, "ip", "route", "add", "default", "via", "fe80::1", "dev", "eth0", "src", h.ip.String())
 	} else {
-		l.in(l.router, "ip", "addr", "add", "169.254.1.1/32", "dev", port)
-		l.in(h.ns, "ip", "route", "add", "169.254.1.1", "dev", "eth0", "scope", "link")
-		l.in(h.ns, "ip", "route", "add", "default", "via", "169.254.1.1", "dev", "eth0", "src", text)
+		l.in(router, "ip", "addr", "add", gateway+"/32", "dev", port)
+		l.in(h.ns, "ip", "route", "add", gateway, "dev", "eth0", "scope", "link")
+		l.in(h.ns, "ip", "route", "add", "default", "via", gateway, "dev", "eth0", "src", h.ip.String())
 	}
-	l.in(l.router, "ip", "route", "add", text+bits, "dev", port)
+	l.in(router, "ip", "route", "add", only, "dev", port)
 	if !l.uncaptured {
-		h.capture = startCapture(l, port, filepath.Join(l.dir, name+".pcap"))
+		h.capture = startCapture(l, router, port, filepath.Join(l.dir, h.name+".pcap"))
 	}
-	l.hosts[name] = h
-	return h
 }
 
 // ip runs iproute2.
