@@ -55,7 +55,9 @@ func serve(t *testing.T, records ...string) (*zone, *Resolver) {
 	<-up
 	t.Cleanup(func() {
 		_ = s.Shutdown()
-		<-done
+		if err := <-done; err != nil {
+			t.Log(err)
+		}
 	})
 	return z, New(c.LocalAddr().String())
 }
@@ -162,7 +164,8 @@ func TestResolveGivesUp(t *testing.T) {
 	r := New(c.LocalAddr().String())
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := r.Resolve(ctx, Query{Host: "example.com"}); err == nil || errors.Is(err, ErrNotFound) && ctx.Err() == nil {
+	_, err = r.Resolve(ctx, Query{Host: "example.com"})
+	if err == nil || errors.Is(err, ErrNotFound) && ctx.Err() == nil {
 		t.Errorf("%v", err)
 	}
 	if len(r.cache) != 0 {
