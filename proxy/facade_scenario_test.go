@@ -273,3 +273,19 @@ func distance(a, b []time.Duration) float64 {
 	}
 	return most
 }
+
+// An answer that cannot be made safe leaves the facade at its work: the
+// stranger hears it to its end, as if nobody had answered.
+func TestFacadeSurvivesAnUnsafeAnswer(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		s.Set("bob", "silence_strangers", "off")
+		s.Bob.Registers()
+		out := s.Mallory.Invites("bob")
+		in := s.Bob.IsCalled()
+		if err := in.Answer(t.Context(), phone.Body("application/sdp", "no description")); err != nil {
+			t.Logf("bob's answer: %v", err)
+		}
+		out.IsRefused(480)
+		in.IsOver()
+	})
+}

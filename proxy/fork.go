@@ -233,13 +233,15 @@ func (b *branch) answeredBy(res *sip.Response) {
 		return
 	case b.success && f.srv.Req.Method != sip.INVITE:
 		return
-	case !b.success && f.won != nil && !f.won(b, res):
-		b.tooLate(res)
-		return
 	}
 	out, err := f.treat.response(b, res)
 	if err != nil {
 		f.p.log.Warn("answer not relayed", "call", f.p.ref(f.srv.Req), "err", err)
+		b.tooLate(res)
+		return
+	}
+	// Nobody is told of an answer that cannot cross: a facade would fall silent.
+	if !b.success && f.won != nil && !f.won(b, res) {
 		b.tooLate(res)
 		return
 	}

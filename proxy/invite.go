@@ -186,7 +186,7 @@ func (c *call) redirect(to sip.Uri) []target {
 // won notes the answer of a device.
 func (c *call) won(b *branch) {
 	c.p.calls.change(c.key, func(r *record) {
-		if r.Answered.IsZero() {
+		if r.State == stateRinging {
 			r.Answered, r.State, r.Code = time.Now(), stateTalking, sip.StatusOK
 		}
 	})
