@@ -50,8 +50,11 @@ func serve(t *testing.T, records ...string) (*zone, *Resolver) {
 	}
 	z, up := &zone{records: records}, make(chan struct{})
 	s := &dns.Server{PacketConn: c, Handler: z, NotifyStartedFunc: func() { close(up) }}
-	done := make(chan error, 1)
-	go func() { done <- s.ActivateAndServe() }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.ActivateAndServe() // Shutdown ends it
+	}()
 	<-up
 	t.Cleanup(func() {
 		_ = s.Shutdown()
