@@ -58,9 +58,7 @@ func serve(t *testing.T, records ...string) (*zone, *Resolver) {
 	<-up
 	t.Cleanup(func() {
 		_ = s.Shutdown()
-		if err := <-done; err != nil {
-			t.Log(err)
-		}
+		<-done
 	})
 	return z, New(c.LocalAddr().String())
 }
