@@ -164,11 +164,13 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	}
 	again, err := Open(t.Context(), dead, slog.New(slog.DiscardHandler))
 	must(t, err)
-	defer again.Close()
+	defer func() { _ = again.Close() }()
 	bound, err := again.BindFirstUse(bob, [8]byte{2}, [32]byte{9}, time.Now().Add(time.Hour))
 	calls, err2 := again.PendingNotices(bob)
 	if err != nil || err2 != nil || bound || len(calls) != 1 || !again.Revoked(bob, [8]byte{1}) ||
-		again.Settings(bob).ProtectIP != Always || len(again.Keys(bob)) != 1 || !again.Recent(bob, user(t, "carol"), 7) {
+		again.Settings(
+			bob,
+		).ProtectIP != Always || len(again.Keys(bob)) != 1 || !again.Recent(bob, user(t, "carol"), 7) {
 		t.Errorf("bound %v, %d calls, %+v, %v, %v", bound, len(calls), again.Settings(bob), err, err2)
 	}
 }
@@ -217,7 +219,7 @@ func TestRevocationStays(t *testing.T) {
 	must(t, s.Close())
 	again, err := Open(t.Context(), path, slog.New(slog.DiscardHandler))
 	must(t, err)
-	defer again.Close()
+	defer func() { _ = again.Close() }()
 	if got := again.users[bob].revoked[[8]byte{1}]; got.Unix() != later.Unix() {
 		t.Errorf("in the file until %v, want %v", got, later)
 	}
@@ -248,7 +250,8 @@ func TestMigrations(t *testing.T) {
 		_, err = s.db.Exec("PRAGMA user_version = 1000")
 		must(t, err)
 		must(t, s.Close())
-		if _, err := Open(t.Context(), path, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "newer") {
+		if _, err := Open(t.Context(), path, slog.New(slog.DiscardHandler)); err == nil ||
+			!strings.Contains(err.Error(), "newer") {
 			t.Errorf("a file from the future: %v", err)
 		}
 	}
@@ -291,7 +294,8 @@ func TestDeletedUserLeavesNothing(t *testing.T) {
 	if got := s.Settings(bob); got != (Settings{}) || got.ProtectIP != Always || got.RingStrangers {
 		t.Errorf("%+v", got)
 	}
-	if err := s.AddSilenced(Silenced{Recipient: bob, At: time.Now()}); err == nil || errors.Is(err, ErrUnavailable) {
+	if err := s.AddSilenced(Silenced{Recipient: bob, At: time.Now()}); err == nil ||
+		errors.Is(err, ErrUnavailable) {
 		t.Errorf("a call of nobody's: %v; it must not be tried again", err)
 	}
 }
