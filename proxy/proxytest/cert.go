@@ -22,8 +22,8 @@ func certificate() (server, phone *tls.Config, err error) {
 	form := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: Domain},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
-		DNSNames: []string{Domain}, IPAddresses: []net.IP{Server.Addr().AsSlice()}, IsCA: true,
-		BasicConstraintsValid: true,
+		DNSNames: []string{Domain}, IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{Server.Addr().AsSlice(), Server6.Addr().AsSlice()},
 	}
 	raw, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
 	if err != nil {

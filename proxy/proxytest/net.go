@@ -13,7 +13,7 @@ import (
 
 // Server is where the stage's server takes SIP over UDP and TCP; over TLS it
 // is the next port. Its media ports are at the same host. Server6 is the same
-// over IPv6, for UDP and TCP.
+// over IPv6.
 var (
 	Server  = netip.MustParseAddrPort("192.0.2.1:5060")
 	Server6 = netip.MustParseAddrPort("[2001:db8::1]:5060")

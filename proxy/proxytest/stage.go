@@ -136,6 +136,7 @@ func config() configs.Config {
 		{Transport: "udp", Addr: Server6},
 		{Transport: "tcp", Addr: Server6},
 		{Transport: "tls", Addr: netip.AddrPortFrom(Server.Addr(), Server.Port()+1)},
+		{Transport: "tls", Addr: netip.AddrPortFrom(Server6.Addr(), Server6.Port()+1)},
 	}
 	c.Media.Ports = configs.Ports{Min: 20000, Max: 20199}
 	return c
