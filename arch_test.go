@@ -16,7 +16,8 @@ import (
 // layers are the packages from the top down; a package imports only from
 // below (style guide: cmd → proxy → engine, tokens, location, store, configs → internal).
 var layers = []string{
-	"cmd/sotto", "proxy/proxytest", "proxy/phone", "proxy/hostile", "proxy", "proxy/txn", "proxy/flow", "proxy/wire", "proxy/resolve",
+	"cmd/sotto", "proxy/proxytest", "proxy/phone", "proxy/hostile",
+	"proxy", "proxy/txn", "proxy/flow", "proxy/wire", "proxy/resolve",
 	"rtpengine", "location", "store", "tokens", "configs", "internal/memnet", "internal/stun", "internal/aor",
 }
 
