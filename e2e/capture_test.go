@@ -3,9 +3,11 @@ package e2e
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +24,13 @@ type capture struct {
 	t    *testing.T
 	file string
 	cmd  *exec.Cmd
+	end  string // of the last packet to nowhere
+}
+
+// nowhere is an address that no host has: a packet to it marks a place in the
+// capture of the link that it leaves by (RFC 5737, RFC 3849).
+var nowhere = map[bool]netip.AddrPort{
+	false: netip.MustParseAddrPort("192.0.2.9:9"), true: netip.MustParseAddrPort("[2001:db8::9]:9"),
 }
 
 // startCapture begins before any packet of the link, at the end of it that is
@@ -83,11 +92,41 @@ func (c *capture) packets() []packet {
 			}
 			return all
 		}
-		if p, ok := dissect(data); ok {
+		p, ok := dissect(data)
+		switch {
+		case !ok:
+		case p.dst == nowhere[p.dst.Addr().Is6()]:
+			c.end = string(p.payload)
+		default:
 			p.at = info.Timestamp
 			all = append(all, p)
 		}
 	}
+}
+
+// allPackets reads what the host's link has carried, once tcpdump has written
+// all of it.
+func (h *host) allPackets() []packet {
+	h.lab.t.Helper()
+	end := "end " + strconv.FormatInt(time.Now().UnixNano(), 36)
+	err := h.within(func() error {
+		c, err := net.Dial("udp", nowhere[h.lab.six].String())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = c.Write([]byte(end))
+		return err
+	})
+	if err != nil {
+		h.lab.t.Fatal(err)
+	}
+	var all []packet
+	eventually(h.lab.t, "the capture of "+h.name+" is written", func() bool {
+		all = h.capture.packets()
+		return h.capture.end == end
+	})
+	return all
 }
 
 // dissect takes a frame apart; false for what is not IP, or of the link only.
@@ -154,7 +193,7 @@ func isRTP(p packet) bool {
 // provider's, unless the two share the latter.
 func (h *host) noTrace(other *host, from time.Time, heard string) {
 	h.lab.t.Helper()
-	all := since(h.capture.packets(), from)
+	all := since(h.allPackets(), from)
 	if len(all) == 0 {
 		h.lab.t.Errorf("nothing at all was captured at %s", h.name)
 	}

@@ -21,6 +21,7 @@ var kinds = []nat{noNAT, fullCone, portRestricted, symmetric}
 // TestNATKinds is about the lab itself: a kind that maps or filters otherwise
 // than its name says would make the matrix worth nothing.
 func TestNATKinds(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		kind           nat
 		oneMapping     bool // for all destinations
@@ -80,6 +81,7 @@ func enters(t *testing.T, from *net.UDPConn, to netip.AddrPort, inside *net.UDPC
 // another, protected and not. Both must be heard in every cell, and the table
 // in docs/nat.md is what came of it.
 func TestNAT(t *testing.T) {
+	t.Parallel()
 	rows := make([][]string, len(kinds))
 	t.Run("cells", func(t *testing.T) {
 		for i, near := range kinds {
@@ -146,7 +148,7 @@ func through(s *server, caller, callee softphone, m mode) string {
 		callee.place().noTrace(caller.place(), from, callee.heard(c.rung))
 		caller.place().noTrace(callee.place(), from, caller.heard(c.dialled))
 	}
-	if rtp(since(caller.place().capture.packets(), from), s.ip, caller.place().ip) > 0 {
+	if rtp(since(caller.place().allPackets(), from), s.ip, caller.place().ip) > 0 {
 		return "both heard, relayed"
 	}
 	return "both heard, direct"
@@ -228,6 +230,7 @@ func documented(t *testing.T, name, rows string) {
 
 // TestNATHairpin has both phones behind the same NAT.
 func TestNATHairpin(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []nat{portRestricted, symmetric} {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
@@ -282,6 +285,7 @@ func TestNATExpiry(t *testing.T) {
 // TestAddressChange moves a phone to another network in the middle of a call.
 // It registers anew and sends a re-INVITE; the call goes on.
 func TestAddressChange(t *testing.T) {
+	t.Parallel()
 	for _, m := range []mode{modes[0], modes[3]} {
 		t.Run("protected "+m.name, func(t *testing.T) {
 			t.Parallel()
@@ -317,6 +321,7 @@ func TestAddressChange(t *testing.T) {
 // TestConnectionLoss breaks the connections of phones behind a NAT. They
 // connect and register again, and can be called.
 func TestConnectionLoss(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []string{"tcp", "tls"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()

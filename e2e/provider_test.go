@@ -32,7 +32,7 @@ func TestProviders(t *testing.T) {
 			talkOnce(alice, bob)
 			seenOnLine(t, s, alice.host, from, c.names)
 			seenOnLine(t, s, bob.host, from, c.names)
-			for _, p := range since(s.capture.packets(), from) {
+			for _, p := range since(s.allPackets(), from) {
 				ends := []netip.Addr{p.src.Addr(), p.dst.Addr()}
 				if slices.Contains(ends, alice.ip) && slices.Contains(ends, bob.ip) {
 					t.Errorf("a packet with both addresses: %s", p)
@@ -63,7 +63,7 @@ func talkOnce(caller, callee *linphone) {
 // one talks to Sotto, and, where names is true, under which name.
 func seenOnLine(t *testing.T, s *server, h *host, from time.Time, names bool) {
 	t.Helper()
-	seen := since(h.capture.packets(), from)
+	seen := since(h.allPackets(), from)
 	want := []netip.Addr{h.ip, s.ip}
 	slices.SortFunc(want, netip.Addr.Compare)
 	if got := addresses(seen); !slices.Equal(got, want) {

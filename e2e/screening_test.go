@@ -55,7 +55,7 @@ func facadeOf(t *testing.T, h *host, s *server, from time.Time) {
 	t.Helper()
 	var began time.Time
 	at := map[string]time.Duration{}
-	for _, p := range since(h.capture.packets(), from) {
+	for _, p := range since(h.allPackets(), from) {
 		line, _, _ := bytes.Cut(p.payload, []byte("\r\n"))
 		invite := bytes.Contains(p.payload, []byte("INVITE\r\n"))
 		switch {
@@ -92,7 +92,7 @@ func noticed(bob *linphone, mark int, from time.Time, caller string, h *host) {
 	time.Sleep(time.Second)                                // for its way to somebody, if there were one
 	onlyNotices(t, bob.host, from)
 	bob.noTrace(h, from, "")
-	for _, p := range since(h.capture.packets(), from) {
+	for _, p := range since(h.allPackets(), from) {
 		if bytes.Contains(p.payload, []byte("imdn")) {
 			t.Errorf("the caller gets a receipt of the notice: %s", p)
 		}
@@ -105,7 +105,7 @@ func onlyNotices(t *testing.T, h *host, from time.Time) {
 	t.Helper()
 	answer := regexp.MustCompile(`(?s)^SIP/2\.0 .*\r\nCSeq: \d+ (REGISTER|MESSAGE|OPTIONS|SUBSCRIBE|PUBLISH)\r\n`)
 	notice := regexp.MustCompile(`(?s)^MESSAGE .*\r\nFrom: <sip:silenced-calls@` + domain + `>;`)
-	for _, p := range since(h.capture.packets(), from) {
+	for _, p := range since(h.allPackets(), from) {
 		if p.dst.Addr() != h.ip || len(bytes.TrimSpace(p.payload)) == 0 {
 			continue
 		}
@@ -120,7 +120,7 @@ func rang(bob *linphone, mark int, from time.Time) {
 	bob.lab.t.Helper()
 	bob.rings(mark)
 	bob.p.says(mark, `to (LinphoneCallReleased|LinphoneCallEnd)`)
-	for _, p := range since(bob.capture.packets(), from) {
+	for _, p := range since(bob.allPackets(), from) {
 		if i := bytes.Index(p.payload, []byte("pt1.")); i >= 0 {
 			bob.lab.t.Errorf("a token on bob's line: %s", tail(string(p.payload[:i+20]), 200))
 		}
@@ -241,7 +241,7 @@ func TestTokensThatDoNotRing(t *testing.T) {
 	x.edit = func(x *script) { x.Header = "Privacy-Token: " + good }
 	x.play("giveup", "bob", "-d", "300").succeeds()
 	time.Sleep(4 * time.Second) // longer than a notice waits here
-	for _, p := range since(bob.capture.packets(), from) {
+	for _, p := range since(bob.allPackets(), from) {
 		if bytes.HasPrefix(p.payload, []byte("MESSAGE ")) && p.dst.Addr() == bob.ip {
 			t.Error("a notice of a blocked caller")
 		}
