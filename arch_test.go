@@ -16,9 +16,9 @@ import (
 // layers are the packages from the top down; a package imports only from
 // below (style guide: cmd → proxy → engine, tokens, location, store, configs → internal).
 var layers = []string{
-	"cmd/sotto", "proxy/proxytest", "proxy/phone", "proxy/hostile",
-	"proxy", "proxy/txn", "proxy/flow", "proxy/wire", "proxy/resolve",
-	"rtpengine", "location", "store", "tokens", "configs", "internal/memnet", "internal/stun", "internal/aor",
+	"cmd/sotto", "proxy/proxytest", "proxy/phone", "proxy/hostile", "proxy", "proxy/txn", "proxy/flow", "proxy/wire",
+	"proxy/resolve", "rtpengine", "rtpengine/kernel", "location", "store", "tokens", "configs",
+	"internal/memnet", "internal/stun", "internal/aor",
 }
 
 // only says who may import a library.
@@ -26,6 +26,8 @@ var only = map[string][]string{
 	"github.com/emiago/sipgo":  {"proxy"},
 	"github.com/pion/":         {"rtpengine", "internal/stun", "proxy/phone"},
 	"modernc.org/sqlite":       {"store"},
+	"github.com/cilium/ebpf":   {"rtpengine/kernel"},
+	"github.com/vishvananda":   {"rtpengine/kernel"},
 	"github.com/goccy/go-yaml": {"configs"},
 	"github.com/alecthomas":    {"cmd/sotto"},
 }

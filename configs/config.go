@@ -107,6 +107,9 @@ type Media struct {
 	SilenceTimeout time.Duration `yaml:"silence_timeout"`
 	// HalfTimeout ends a call in which only one party has sent anything for so long.
 	HalfTimeout time.Duration `yaml:"half_timeout"`
+	// Plane relays in the "kernel" (eBPF; needs CAP_BPF and CAP_NET_ADMIN), in
+	// "user" space, or, if "auto", in the kernel where that is permitted.
+	Plane string `yaml:"plane"`
 	// Pause lets packets gather, so that many share one wake-up of the relay: at
 	// most so much is added to the delay of a packet. 0 relays each at once.
 	Pause time.Duration `yaml:"pause"`
@@ -244,7 +247,7 @@ func Default() Config {
 		DataDir: "data",
 		Media: Media{
 			Ports: Ports{20000, 29999}, Rest: 10 * time.Second,
-			SilenceTimeout: 60 * time.Second, HalfTimeout: time.Hour, Pause: time.Millisecond,
+			SilenceTimeout: 60 * time.Second, HalfTimeout: time.Hour, Plane: "auto", Pause: time.Millisecond,
 		},
 		Strangers: "uniform", Foreign: "off",
 		Register: Register{Min: time.Minute, Max: 2 * time.Hour, Default: time.Hour, PerUser: 10},

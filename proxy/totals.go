@@ -13,6 +13,8 @@ type Totals struct {
 	Sessions     int // of the media engine
 	Ports        int // in use by sessions
 	Resting      int // ports that rest after a call
+
+	Plane, WhyPlane string // by what media is relayed
 }
 
 // Totals counts what the proxy holds.
@@ -23,5 +25,7 @@ func (p *Proxy) Totals() Totals {
 		Sessions: p.engine.Sessions(),
 	}
 	t.Ports, t.Resting = p.engine.Ports()
+	plane, why := p.engine.Plane()
+	t.Plane, t.WhyPlane = string(plane), why
 	return t
 }

@@ -104,6 +104,7 @@ type SideReport struct {
 	Lost      uint64
 	Jitter    time.Duration
 	LastHeard time.Time // zero: never
+	Kernel    bool      // what the party sends is relayed in the kernel
 	Dropped   map[string]uint64
 }
 

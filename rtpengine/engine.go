@@ -29,6 +29,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"sotto/rtpengine/kernel"
 )
 
 // ID names a session. It is random: nobody who sees one learns of another.
@@ -132,6 +134,7 @@ type Config struct {
 	Keep             func(map[uint64][]byte) error      // by ID; nil: sessions end with the process (keep.go)
 	Workers          int                                // event loops; 0: one for each processor
 	Pause            time.Duration                      // at most one wake-up of a loop in this time; 0: none
+	Plane            Plane                              // by what packets are relayed; zero: user space
 	Log              *slog.Logger                       // nil: none
 }
 
@@ -141,6 +144,9 @@ type Engine struct {
 	log   *slog.Logger
 	ports *ports
 	loops []*loop
+
+	kernel *kernel.Plane // nil: user space relays everything
+	why    string
 
 	mu       sync.Mutex
 	sessions map[ID]*session
@@ -171,6 +177,9 @@ func New(c Config) (*Engine, error) {
 	e := &Engine{
 		cfg: c, log: c.Log, ports: newPorts(c.PortMin, c.PortMax, c.Rest),
 		sessions: map[ID]*session{}, stop: make(chan struct{}), changed: make(chan struct{}, 1),
+	}
+	if err := e.openPlane(); err != nil {
+		return nil, err
 	}
 	for range c.Workers {
 		l, err := newLoop(c.Listen, c.Pause, e.log)
@@ -209,6 +218,9 @@ func (e *Engine) Close() {
 	}
 	for _, l := range e.loops {
 		l.close()
+	}
+	if e.kernel != nil {
+		e.kernel.Close()
 	}
 }
 

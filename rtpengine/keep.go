@@ -242,5 +242,6 @@ func (s *session) reopen(t *stream, side Side, k keptFace) error {
 		return ErrNoPorts
 	}
 	f.addr, f.port, f.rtp, f.rtcp = k.Addr, k.Port, rtp, rtcp
+	s.openFlow(f)
 	return nil
 }

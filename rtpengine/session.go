@@ -23,6 +23,8 @@ type session struct {
 	edited  time.Time
 	keptAt  []netip.AddrPort
 	ended   bool
+
+	userOnly bool // nothing of it is given to the kernel
 }
 
 // origin is the o= line that one party has been sent (RFC 3264 §8: the same
@@ -61,6 +63,7 @@ func (s *session) offer(b Body) ([]byte, error) {
 	if s.ended {
 		return nil, ErrUnknown
 	}
+	s.toUser()
 	before, opened := s.agreed(), len(s.streams)
 	if err := s.open(d, b); err != nil {
 		s.shrink(opened)
@@ -89,6 +92,7 @@ func (s *session) answer(b Body) ([]byte, error) {
 	case len(d.media) > len(s.streams): // RFC 3264 §6: as many m= lines as the offer
 		return nil, notSafe("answer with more m= lines than its offer")
 	}
+	s.toUser()
 	if err := s.open(d, b); err != nil {
 		return nil, err
 	}
@@ -161,6 +165,7 @@ func (s *session) openFace(t *stream, side Side) error {
 	}
 	s.closeFace(f)
 	f.addr, f.port, f.rtp, f.rtcp, f.alias = a, port, rtp, rtcp, s.aliases[side]
+	s.openFlow(f)
 	return nil
 }
 
@@ -243,6 +248,7 @@ func (s *session) rollback() {
 		return
 	}
 	s.edit()
+	s.toUser()
 	s.shrink(len(s.before))
 	for i, a := range s.before {
 		t := s.streams[i]
@@ -274,6 +280,7 @@ func (s *session) close() {
 		return
 	}
 	s.ended = true
+	s.toUser()
 	for _, t := range s.streams {
 		for side := range t.faces {
 			s.closeFace(&t.faces[side])
@@ -291,6 +298,7 @@ func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool
 	heard := [2]time.Time{s.began, s.began}
 	for _, t := range s.streams {
 		for side := range t.faces {
+			t.faces[side].read()
 			if h := t.faces[side].counts.lastHeard; h.After(heard[side]) {
 				heard[side] = h
 			}
@@ -338,7 +346,9 @@ func (s *session) report() Report {
 				out.Relay = netip.AddrPortFrom(f.addr.Advertised, f.port)
 			}
 			out.Signalled, out.Latched, out.Codecs = f.latch.signalled, f.latch.latched, f.codecs
+			f.read()
 			c := f.counts
+			out.Kernel = f.flow.live && f.flow.Installed()
 			c.dropped[dropFull] += f.full()
 			c.report(out)
 		}

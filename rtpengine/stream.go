@@ -29,6 +29,7 @@ type face struct {
 	latchC latch // RTCP, without mux
 	counts counts
 	codecs []string
+	flow   kflow // of the kernel's plane
 	alias  alias // as which the other party knows this one in RTCP
 }
 
@@ -93,12 +94,17 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	in.counts.lastHeard = now
 	switch k {
 	case kindRTP:
+		in.toUser() // it was none for the kernel: its sequence and ours are one
 		in.counts.rtp(b, now)
 		if !t.secure {
 			b = plainRTP(b)
 		}
 	case kindZRTP:
-		t.secure = true
+		if !t.secure {
+			t.secure = true
+			in.toUser()
+			out.toUser()
+		}
 	case kindRTCP:
 		if !t.secure {
 			if b = scrub(b, in.alias, out.alias); b == nil {
@@ -109,6 +115,9 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	case kindNone, kindSTUN, kindDTLS:
 	}
 	t.forward(in, out, k == kindRTCP || rtcpPort, b)
+	if k == kindRTP {
+		t.toKernel(in, out)
+	}
 }
 
 // plainRTP is an RTP packet without contributing sources and header extension

@@ -118,7 +118,7 @@ func (s *server) engineConfig() rtpengine.Config {
 	c := rtpengine.Config{
 		PortMin: m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest, MaxSessions: m.MaxSessions,
 		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Keep: s.store.KeepMedia, Log: s.log,
-		Pause: m.Pause,
+		Pause: m.Pause, Plane: rtpengine.Plane(m.Plane),
 		Timeout: func(id rtpengine.ID, why rtpengine.Reason) {
 			if s.proxy != nil {
 				s.proxy.MediaDead(id, why)

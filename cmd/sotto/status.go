@@ -37,7 +37,7 @@ func (d *desk) status([]string) ([]string, error) {
 	} {
 		lines = append(lines, fmt.Sprintf("%-15s %d", l.name, l.n))
 	}
-	return lines, nil
+	return append(lines, fmt.Sprintf("%-15s %s (%s)", "media plane", h.Plane, h.WhyPlane)), nil
 }
 
 // descriptors is how many files and sockets the process has open, 0 where the

@@ -1,0 +1,246 @@
+//go:build ignore
+
+// The kernel's part of the relay: a packet of a latched RTP stream goes from
+// the interface it came by straight to the other party. The way of a packet:
+//
+//  1. UDP without options, fragments or VLAN tag, to one of our addresses and ports
+//  2. exactly the source that is latched; others are for user space, a few a second
+//  3. RTP of the stream's SSRC, nothing that user space would change (stream.go)
+//  4. the entry has not changed since step 1, and user space is alive
+//  5. counted as count.go counts; addresses, ports, hops, class and checksums are ours
+//
+// Whatever else comes is left to the sockets.
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <linux/udp.h>
+#include <stddef.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+// An entry is one direction of a stream. entry.go has the same in Go.
+struct entry {
+	// What user space writes. gen is even while the entry holds.
+	__u32 gen, oif, ssrc;
+	__u16 flags;
+	__u8 class, hops;
+	__be16 rport, sport, dport; // of the party; ours and the other party's
+	__u16 mtu;
+	__u16 addrs, ports; // what the checksum changes by
+	__u32 pad0;
+	__u64 clock; // wall clock minus monotonic clock, ns
+	__u32 pad1[6];
+	__u32 raddr[4], saddr[4], daddr[4]; // IPv4 in the last word
+	__u32 pad2[4];
+	// What the kernel counts.
+	__u64 packets, bytes, last;
+	__s64 transit;
+	__u32 jitter, max;
+	__u64 wrong, filled;
+	__u32 tokens, pad3;
+};
+
+enum { V6 = 1, LOCAL = 2, PLAIN = 4 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); // set when loaded
+	__type(key, __u32);
+	__type(value, struct entry);
+} entries SEC(".maps");
+
+// lease is until when user space is known to be alive (ns, monotonic).
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} lease SEC(".maps");
+
+#define LOCALS 8
+struct addr {
+	__u32 word[4];
+};
+volatile const struct addr locals[LOCALS]; // our addresses
+volatile const __u32 nlocals, first, pairs;  // ports: the first even one, and how many pairs
+
+#define LOOPBACK 1	       // ifindex
+#define UNIT 125000	       // ns: the clock of 8 kHz, as count.go has it
+#define PUNTS 50	       // foreign packets that user space sees, a second and at once
+#define REFILL (1000000000ULL / PUNTS)
+
+// local is which of our addresses that is, or -1.
+static __always_inline int local(const __u32 *a)
+{
+#pragma unroll
+	for (int i = 0; i < LOCALS; i++) {
+		if (i < nlocals && a[0] == locals[i].word[0] && a[1] == locals[i].word[1] &&
+		    a[2] == locals[i].word[2] && a[3] == locals[i].word[3])
+			return i;
+	}
+	return -1;
+}
+
+// foreign is what becomes of a packet that is not the party's.
+static __always_inline int foreign(struct entry *e)
+{
+	__u64 now = bpf_ktime_get_ns(), n = (now - e->filled) / REFILL;
+	if (n > 0) {
+		n += e->tokens;
+		e->tokens = n < PUNTS ? n : PUNTS;
+		e->filled = now;
+	}
+	if (e->tokens > 0) {
+		e->tokens--;
+		return TC_ACT_UNSPEC;
+	}
+	e->wrong++;
+	return TC_ACT_SHOT;
+}
+
+// count is RFC 3550 A.1, A.3 and A.8, as count.go has it.
+static __always_inline void count(struct entry *e, const __u8 *rtp, __u32 bytes, __u64 now)
+{
+	__u16 seq = bpf_ntohs(*(__be16 *)(rtp + 2));
+	__s64 transit = (__s64)((now + e->clock) / UNIT) - bpf_ntohl(*(__be32 *)(rtp + 4));
+	__s16 ahead = (__s16)(seq - (__u16)e->max);
+	__s64 d = transit - e->transit;
+	if (ahead > 0)
+		e->max += ahead;
+	if (d < 0)
+		d = -d;
+	if (d < 8000)
+		e->jitter += (__u32)d - ((e->jitter + 8) >> 4);
+	e->transit = transit;
+	e->last = now + e->clock;
+	e->packets++;
+	e->bytes += bytes;
+}
+
+static __always_inline void rewrite4(struct iphdr *ip, const struct entry *e)
+{
+	__u16 *w = (void *)ip;
+	__u32 sum = 0;
+	ip->saddr = e->saddr[3];
+	ip->daddr = e->daddr[3];
+	ip->ttl = e->hops;
+	ip->tos = e->class;
+	ip->id = bpf_get_prandom_u32(); // the sender's would tell how much else it sends
+	ip->frag_off = 0;		// as a socket with IP_PMTUDISC_OMIT has it
+	ip->check = 0;
+#pragma unroll
+	for (int i = 0; i < 10; i++)
+		sum += w[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	ip->check = ~sum;
+}
+
+static __always_inline void rewrite6(struct ipv6hdr *ip, const struct entry *e)
+{
+	__builtin_memcpy(&ip->saddr, e->saddr, 16);
+	__builtin_memcpy(&ip->daddr, e->daddr, 16);
+	ip->hop_limit = e->hops;
+	ip->priority = e->class >> 4;
+	ip->flow_lbl[0] = e->class << 4; // the sender's flow label does not cross
+	ip->flow_lbl[1] = ip->flow_lbl[2] = 0;
+}
+
+SEC("tc")
+int relay(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+	struct iphdr *ip = data + sizeof(*eth);
+	struct ipv6hdr *ip6 = data + sizeof(*eth);
+	struct udphdr *udp;
+	__u32 src[4] = {}, dst[4] = {}, payload;
+	int v6 = 0;
+
+	if ((void *)(ip + 1) > end || skb->gso_size || skb->vlan_present)
+		return TC_ACT_UNSPEC;
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		if (ip->version != 4 || ip->ihl != 5 || ip->protocol != IPPROTO_UDP ||
+		    (ip->frag_off & bpf_htons(0x3fff)))
+			return TC_ACT_UNSPEC;
+		udp = (void *)(ip + 1);
+		src[3] = ip->saddr;
+		dst[3] = ip->daddr;
+		payload = bpf_ntohs(ip->tot_len) - sizeof(*ip);
+	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+		if ((void *)(ip6 + 1) > end || ip6->nexthdr != IPPROTO_UDP)
+			return TC_ACT_UNSPEC;
+		udp = (void *)(ip6 + 1);
+		__builtin_memcpy(src, &ip6->saddr, 16);
+		__builtin_memcpy(dst, &ip6->daddr, 16);
+		payload = bpf_ntohs(ip6->payload_len);
+		v6 = 1;
+	} else {
+		return TC_ACT_UNSPEC;
+	}
+	__u8 *rtp = (void *)(udp + 1);
+	if ((void *)(rtp + 12) > end || bpf_ntohs(udp->len) != payload || (v6 && !udp->check))
+		return TC_ACT_UNSPEC;
+
+	__u32 port = bpf_ntohs(udp->dest) - first;
+	if ((port & 1) || port >= 2 * pairs)
+		return TC_ACT_UNSPEC;
+	int at = local(dst);
+	if (at < 0)
+		return TC_ACT_UNSPEC;
+	__u32 key = at * pairs + port / 2;
+	struct entry *e = bpf_map_lookup_elem(&entries, &key);
+	if (!e)
+		return TC_ACT_UNSPEC;
+	__u32 gen = *(volatile __u32 *)&e->gen;
+	if (gen & 1 || !gen)
+		return TC_ACT_UNSPEC;
+
+	// A copy of what is rewritten: user space may change the entry meanwhile,
+	// and one party's address must never meet the other's port.
+	struct entry to;
+	__builtin_memcpy(&to, e, offsetof(struct entry, packets));
+	asm volatile("" ::: "memory");
+	if (*(volatile __u32 *)&e->gen != gen)
+		return TC_ACT_UNSPEC;
+	if (src[0] != to.raddr[0] || src[1] != to.raddr[1] || src[2] != to.raddr[2] || src[3] != to.raddr[3] ||
+	    udp->source != to.rport)
+		return foreign(e);
+
+	if ((rtp[0] & 0xc0) != 0x80 || (rtp[1] >= 192 && rtp[1] <= 223) || *(__u32 *)(rtp + 8) != to.ssrc ||
+	    ((to.flags & PLAIN) && (rtp[0] & 0x1f)))
+		return TC_ACT_UNSPEC;
+	if (skb->len - sizeof(*eth) > to.mtu || ((to.flags & LOCAL) && skb->ingress_ifindex != LOOPBACK))
+		return TC_ACT_UNSPEC;
+	__u32 zero = 0;
+	__u64 now = bpf_ktime_get_ns(), *until = bpf_map_lookup_elem(&lease, &zero);
+	if (!until || now > *(volatile __u64 *)until)
+		return TC_ACT_UNSPEC;
+
+	count(e, rtp, payload - sizeof(*udp), now);
+	__u32 check = sizeof(*eth) + offsetof(struct udphdr, check);
+	if (v6) {
+		rewrite6(ip6, &to);
+		check += sizeof(*ip6);
+	} else {
+		rewrite4(ip, &to);
+		check += sizeof(*ip);
+	}
+	udp->source = to.sport;
+	udp->dest = to.dport;
+	if (udp->check) { // the helper knows of checksums that the hardware has yet to make
+		bpf_l4_csum_replace(skb, check, 0, to.addrs, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
+		bpf_l4_csum_replace(skb, check, 0, to.ports, BPF_F_MARK_MANGLED_0);
+	}
+	if (to.flags & LOCAL)
+		return TC_ACT_UNSPEC; // up, to a socket of this host
+	return bpf_redirect_neigh(to.oif, 0, 0, 0);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,134 @@
+package rtpengine
+
+import (
+	"fmt"
+	"net/netip"
+
+	"sotto/rtpengine/kernel"
+)
+
+// Plane says by what packets are relayed.
+type Plane string
+
+// The planes. Auto is the kernel where it is permitted, else user space.
+const (
+	PlaneUser   Plane = "user"
+	PlaneKernel Plane = "kernel"
+	PlaneAuto   Plane = "auto"
+)
+
+// openPlane opens the kernel's part if it is wanted.
+func (e *Engine) openPlane() error {
+	if e.cfg.Listen != nil || e.cfg.Plane == "" || e.cfg.Plane == PlaneUser {
+		e.why = "media.plane is user"
+		return nil
+	}
+	locals := make([]netip.Addr, 0, len(e.cfg.Addresses))
+	for _, a := range e.cfg.Addresses {
+		locals = append(locals, a.Local)
+	}
+	k, err := kernel.Open(locals, e.cfg.PortMin, e.cfg.PortMax)
+	switch {
+	case err == nil:
+		e.kernel, e.why = k, "eBPF, attached by "+k.How()
+		e.log.Info("media is relayed in the kernel", "by", k.How())
+		return nil
+	case e.cfg.Plane == PlaneKernel:
+		return fmt.Errorf("media in the kernel: %w", err)
+	}
+	e.why = err.Error() + "; it takes a kernel from 5.12 on, CAP_BPF, CAP_NET_ADMIN and better CAP_PERFMON"
+	e.log.Info("media is relayed in user space", "why", e.why)
+	return nil
+}
+
+// Plane says which plane is in use, and why.
+func (e *Engine) Plane() (p Plane, why string) {
+	if e.kernel != nil {
+		return PlaneKernel, e.why
+	}
+	return PlaneUser, e.why
+}
+
+// UserSpace keeps a session's packets in user space, where they can be looked
+// at, or lets the kernel have them again; false if there is no such session.
+func (e *Engine) UserSpace(id ID, only bool) bool {
+	s, _, err := e.session(id, false)
+	if err != nil {
+		return false
+	}
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	s.userOnly = only
+	s.toUser()
+	return true
+}
+
+// A kflow is a face's flow in the kernel: what the party sends to the RTP port.
+type kflow struct {
+	kernel.Flow
+	known   bool          // the flow exists on this plane
+	refused bool          // user space only, until the next offer or answer
+	taken   kernel.Counts // what the face's counts have of it
+	live    bool          // installed, and not taken back by us
+}
+
+// openFlow finds the flow of a face that has just been opened.
+func (s *session) openFlow(f *face) {
+	f.flow = kflow{refused: s.userOnly}
+	if s.e.kernel != nil {
+		f.flow.Flow, f.flow.known = s.e.kernel.Flow(netip.AddrPortFrom(f.addr.Local, f.port))
+	}
+}
+
+// toKernel lets the kernel relay what the party of a face sends, once both
+// parties are latched. It follows an RTP packet that user space has relayed.
+func (t *stream) toKernel(in, out *face) {
+	f := &in.flow
+	if !f.known || f.refused || t.udptl || out.rtp == nil || !in.latch.latched.IsValid() || !out.latch.latched.IsValid() {
+		return
+	}
+	c := &in.counts
+	err := f.Install(kernel.Rule{
+		Remote: in.latch.latched, From: netip.AddrPortFrom(out.addr.Local, out.port), To: out.latch.latched,
+		SSRC: c.ssrc, Plain: !t.secure, Max: c.max, Transit: c.transit, Jitter: uint32(c.jitter),
+	})
+	f.taken, f.live, f.refused = kernel.Counts{}, err == nil, err != nil
+}
+
+// toUser takes a face's flow back, with what the kernel has counted.
+func (f *face) toUser() {
+	if f.flow.live {
+		f.flow.Remove()
+		f.read()
+		f.flow.live = false
+	}
+}
+
+// read brings the counts up to date with what the kernel has relayed.
+func (f *face) read() {
+	if !f.flow.live {
+		return
+	}
+	now, c := f.flow.Counts(), &f.counts
+	packets := now.Packets - f.flow.taken.Packets
+	c.packets += packets
+	c.received += packets
+	c.bytes += now.Bytes - f.flow.taken.Bytes
+	c.dropped[dropSource] += now.Wrong - f.flow.taken.Wrong
+	c.max, c.transit, c.jitter = now.Max, now.Transit, uint64(now.Jitter)
+	if now.Last.After(c.lastHeard) {
+		c.lastHeard = now.Last
+	}
+	f.flow.taken = now
+}
+
+// toUser takes all flows of the session back: at once, since signalling may
+// have changed where they go. The next packets give them to the kernel again.
+func (s *session) toUser() {
+	for _, t := range s.streams {
+		for side := range t.faces {
+			t.faces[side].toUser()
+			t.faces[side].flow.refused = s.userOnly
+		}
+	}
+}
