@@ -122,15 +122,8 @@ func (h hide) answerTag(to *sip.ToHeader, in *sip.Response) {
 
 // rest copies what else may cross: the headers of the table, and a body.
 func (h hide) rest(out, in sip.Message, method sip.RequestMethod) error {
-	values := valuesToTreat(in)
-	for i, t := range treatments[:crossingHeaders] {
-		v, err := t.make(h, headerSet{in, method, values[i]})
-		if err != nil {
-			return err
-		}
-		if v != "" {
-			out.AppendHeader(sip.NewHeader(t.name, v))
-		}
+	if err := h.treat(out, in, method, treatments[:crossingHeaders]); err != nil {
+		return err
 	}
 	kind, body, err := bodyFor(in, method)
 	if err != nil {
@@ -140,6 +133,21 @@ func (h hide) rest(out, in sip.Message, method sip.RequestMethod) error {
 		out.AppendHeader(sip.NewHeader("Content-Type", kind))
 	}
 	out.SetBody(body)
+	return nil
+}
+
+// treat copies the headers for which the table, the first of treatments, makes something.
+func (h hide) treat(out, in sip.Message, method sip.RequestMethod, table []headerTreatment) error {
+	values := valuesToTreat(in)
+	for i, t := range table {
+		v, err := t.make(h, headerSet{in, method, values[i]})
+		if err != nil {
+			return err
+		}
+		if v != "" {
+			out.AppendHeader(sip.NewHeader(t.name, v))
+		}
+	}
 	return nil
 }
 
