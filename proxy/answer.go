@@ -73,7 +73,7 @@ func codeOf(err error) int {
 	case errors.Is(err, rtpengine.ErrNoPorts), errors.Is(err, rtpengine.ErrNoSessions),
 		errors.Is(err, rtpengine.ErrClosed):
 		return sip.StatusServiceUnavailable
-	case errors.Is(err, errForged), errors.Is(err, errExpired):
+	case errors.Is(err, errForged), errors.Is(err, errExpired), errors.Is(err, rtpengine.ErrUnknown):
 		return sip.StatusCallTransactionDoesNotExists
 	case errors.Is(err, errHeader):
 		return sip.StatusForbidden

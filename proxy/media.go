@@ -81,6 +81,18 @@ func (p *Proxy) inRequest(b *branch, from leg, answer bool) ([]byte, error) {
 		return p.engine.Answer(b.media.session, body)
 	}
 	b.media.offered = true
+	return p.offer(b, body)
+}
+
+// offer gives an offer to the engine. Within a dialog the session must be there
+// already: the identifiers of a call that is over, which are good for a day,
+// must not make one again.
+func (p *Proxy) offer(b *branch, body rtpengine.Body) ([]byte, error) {
+	if !b.media.created {
+		if _, there := p.engine.Query(b.media.session); !there {
+			return nil, rtpengine.ErrUnknown
+		}
+	}
 	return p.engine.Offer(b.media.session, body)
 }
 
@@ -96,7 +108,7 @@ func (p *Proxy) inResponse(b *branch, from leg, res *sip.Response) ([]byte, erro
 	if b.media.offered {
 		return p.engine.Answer(b.media.session, body)
 	}
-	return p.engine.Offer(b.media.session, body)
+	return p.offer(b, body)
 }
 
 // sourceOf is where a party's signalling comes from: the only address that

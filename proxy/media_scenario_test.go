@@ -1,8 +1,10 @@
 package proxy_test
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,4 +130,41 @@ func hungUpByWayOf(t *testing.T, first, gateway *proxytest.Call) {
 	if got == nil || got.Value() != "<sip:inner@198.51.100.14:5060;lr>" {
 		t.Errorf("the BYE came by %v", got)
 	}
+}
+
+// What was handed out in a call that is over opens for a day. It must not make
+// a media session again.
+func TestOldIdentifiersMakeNoSession(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		s.Alice.Registers()
+		s.Bob.Registers()
+		out, in := s.Alice.Connect(s.Bob)
+		var bye string
+		s.Net.Watch(func(from, _ string, b []byte) {
+			if strings.HasPrefix(from, "alice") && strings.HasPrefix(string(b), "BYE ") {
+				bye = string(b)
+			}
+		})
+		out.HangsUp()
+		in.IsHungUp()
+		s.Wait(time.Minute) // the transactions have ended
+		offer := "v=0\r\no=a 1 1 IN IP4 198.51.100.10\r\ns=-\r\nc=IN IP4 198.51.100.10\r\nt=0 0\r\n" +
+			"m=audio 4000 RTP/AVP 0\r\n"
+		for i, method := range []string{"INVITE", "UPDATE"} {
+			text := strings.NewReplacer("BYE", method, "z9hG4bK", fmt.Sprint("z9hG4bKagain", i),
+				"Content-Length: 0\r\n", fmt.Sprintf("Content-Type: application/sdp\r\nContent-Length: %d\r\n", len(offer)),
+			).Replace(bye) + offer
+			if err := s.Alice.Send([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			s.Wait(5 * time.Second)
+			if now := s.Proxy.Totals(); now.Sessions+now.Ports > 0 {
+				t.Errorf("%s within a call that is over makes the server hold %+v", method, now)
+			}
+			if !s.Alice.Heeds("SIP/2.0 481") {
+				t.Errorf("%s within a call that is over was answered %q", method, s.Alice.Heard())
+			}
+			s.Alice.Forget()
+		}
+	}, proxytest.Colleagues, proxytest.Protect("always"))
 }

@@ -28,7 +28,7 @@ const maxSilenced = 500
 
 // AddSilenced keeps a silenced call.
 func (s *Store) AddSilenced(c Silenced) error {
-	return s.write(func(ctx context.Context, tx *sql.Tx) error {
+	err := s.write(func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx,
 			"INSERT INTO silenced (recipient, caller, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?)",
 			c.Recipient.String(), c.Caller, c.At.Unix(), c.Media, c.Reason, c.Notified)
@@ -40,6 +40,28 @@ func (s *Store) AddSilenced(c Silenced) error {
 			c.Recipient.String(), c.Recipient.String(), maxSilenced)
 		return err
 	})
+	if err == nil && !c.Notified {
+		s.mu.Lock()
+		s.additions++
+		s.untold[c.Recipient] = s.additions
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// loadUntold reads who has calls that they were not told of.
+func (s *Store) loadUntold(ctx context.Context) error {
+	return s.rows(ctx, "SELECT DISTINCT recipient FROM silenced WHERE notified = 0", func(r *sql.Rows) error {
+		var text string
+		if err := r.Scan(&text); err != nil {
+			return err
+		}
+		if a, err := aor.Parse(text); err == nil {
+			s.additions++
+			s.untold[a] = s.additions
+		}
+		return nil
+	})
 }
 
 // ListSilenced returns a user's silenced calls, newest first.
@@ -48,8 +70,24 @@ func (s *Store) ListSilenced(a aor.AOR, limit int) ([]Silenced, error) {
 }
 
 // PendingNotices returns the calls that a user was not told of, oldest first.
+// It is asked at each registration: for users without such calls, which are
+// nearly all, the copy in memory knows.
 func (s *Store) PendingNotices(a aor.AOR) ([]Silenced, error) {
-	return s.silenced("WHERE recipient = ? AND notified = 0 ORDER BY id", a, a.String())
+	s.mu.RLock()
+	addition, some := s.untold[a]
+	s.mu.RUnlock()
+	if !some {
+		return nil, nil
+	}
+	all, err := s.silenced("WHERE recipient = ? AND notified = 0 ORDER BY id", a, a.String())
+	if err == nil && len(all) == 0 {
+		s.mu.Lock()
+		if s.untold[a] == addition { // none was added since
+			delete(s.untold, a)
+		}
+		s.mu.Unlock()
+	}
+	return all, err
 }
 
 func (s *Store) silenced(where string, a aor.AOR, args ...any) ([]Silenced, error) {

@@ -43,6 +43,10 @@ type Store struct {
 	users   map[aor.AOR]*entry
 	dayKeys map[int64][]byte // day → key of the recent-call hashes
 	recent  map[string]int64 // hash → day
+	// untold are users who may have silenced calls that they were not told of,
+	// with the number of the last addition.
+	untold    map[aor.AOR]uint64
+	additions uint64
 }
 
 // entry is all that a call needs of one user.
@@ -73,7 +77,10 @@ func Open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(1) // one writer; what is hot is read from memory
-	s := &Store{db: db, log: log, users: map[aor.AOR]*entry{}, dayKeys: map[int64][]byte{}, recent: map[string]int64{}}
+	s := &Store{
+		db: db, log: log, users: map[aor.AOR]*entry{}, dayKeys: map[int64][]byte{}, recent: map[string]int64{},
+		untold: map[aor.AOR]uint64{},
+	}
 	if err := s.migrate(ctx); err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("bringing %s up to date: %w", path, err)

@@ -27,6 +27,7 @@ type User struct {
 func (s *Store) load(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
 		s.loadUsers, s.loadSettings, s.loadKeys, s.loadBlocks, s.loadRevocations, s.loadFirstUse, s.loadRecent,
+		s.loadUntold,
 	} {
 		if err := part(ctx); err != nil {
 			return err
