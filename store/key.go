@@ -93,7 +93,7 @@ func (s *Store) AddKey(a aor.AOR, public ed25519.PublicKey, label string) error 
 	if err != nil {
 		return err
 	}
-	e.keys = append(e.keys, k)
+	s.change(func() { e.keys = append(e.keys, k) })
 	return nil
 }
 

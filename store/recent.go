@@ -87,7 +87,7 @@ func (s *Store) dayKey(day int64) ([]byte, error) {
 	if err := s.exec("INSERT INTO day_key (day, key) VALUES (?, ?)", day, key); err != nil {
 		return nil, err
 	}
-	s.dayKeys[day] = key
+	s.change(func() { s.dayKeys[day] = key })
 	return key, s.forgetDays(day - maxRecentDays)
 }
 

@@ -85,7 +85,7 @@ func (s *Store) AddUser(a aor.AOR, password string) error {
 	if err != nil {
 		return err
 	}
-	s.users[a] = newEntry(u)
+	s.change(func() { s.users[a] = newEntry(u) })
 	return nil
 }
 
