@@ -144,6 +144,51 @@ func TestReadersDoNotWait(t *testing.T) {
 	writer.Wait()
 }
 
+// Calls read the copy in memory while every kind of write changes it: the race
+// detector finds a change that is made without the lock.
+func TestReadersBesideWriters(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	bob, carol := user(t, "bob"), user(t, "carol")
+	must(t, s.AddUser(bob, "x"))
+	_, _, err := s.Secret("seal", 32)
+	must(t, err)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				read(s, bob, carol)
+			}
+		}
+	})
+	for what, write := range writes(s, bob, carol) {
+		if err := write(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	must(t, s.Unblock(bob, "mallory@example.org"))
+	must(t, s.DeleteKey(bob, make([]byte, 32)))
+	must(t, s.DeleteUser(carol))
+	close(stop)
+	readers.Wait()
+}
+
+// read asks for what a call finds in memory; what waits for the database
+// would put the readers in order with the writer, and hide what is sought.
+func read(s *Store, bob, carol aor.AOR) {
+	s.User(carol)
+	s.Users()
+	s.Settings(bob)
+	s.Keys(bob)
+	s.Blocked(bob, carol)
+	s.Revoked(bob, [8]byte{1})
+	s.Recent(bob, carol, 7)
+}
+
 // What was written is there after the process was killed: the file is opened
 // again without having been closed.
 func TestKilledProcessLosesNothing(t *testing.T) {
