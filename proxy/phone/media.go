@@ -61,11 +61,11 @@ func (p *Phone) openMedia() (*Media, error) {
 			SequenceNumber: uint16(number()), Timestamp: uint32(number()),
 		},
 	}
+	m.reports.ssrc = m.header.SSRC // before the readers start: they read it
 	var err error
 	for range portTries {
 		port := uint16(firstPort + 2*(number()%16000))
 		if err = m.open(p.net, netip.AddrPortFrom(p.local.Addr(), port)); err == nil {
-			m.reports.ssrc = m.header.SSRC
 			return m, nil
 		}
 	}
