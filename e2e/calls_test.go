@@ -49,6 +49,7 @@ const acquainted = "known_domains: [" + domain + "]"
 // TestCalls is the main job: real phones talk, each hears the other, and a
 // protected one leaves no trace at the other end.
 func TestCalls(t *testing.T) {
+	t.Parallel()
 	type pair struct {
 		name           string
 		caller, callee func(*server, string) softphone

@@ -155,6 +155,7 @@ func TestDigits(t *testing.T) {
 // TestTransfer has alice pass bob on to carol, without asking her and after
 // having asked. All three are protected, and stay so.
 func TestTransfer(t *testing.T) {
+	t.Parallel()
 	t.Run("blind", func(t *testing.T) {
 		t.Parallel()
 		p := newPair(t)

@@ -12,6 +12,7 @@ import (
 // what it does see all the same: a relay hides two parties from one another,
 // not from who carries their packets (leaks.md §6).
 func TestProviders(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name      string
 		transport string

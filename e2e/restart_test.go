@@ -10,6 +10,7 @@ import (
 // starts it again: hold, resume and hanging up still find their way, since the
 // dialog is sealed into the messages.
 func TestRestartInMidCall(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []string{"udp", "tcp", "tls"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,7 @@ import (
 // and nobody answers, and the recipient's line carries the notice and nothing
 // else.
 func TestSilenced(t *testing.T) {
+	t.Parallel()
 	t.Run("SIPp", func(t *testing.T) {
 		t.Parallel()
 		s, bob := silencer(t)

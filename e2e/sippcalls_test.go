@@ -11,6 +11,7 @@ import (
 
 // TestCallsSIPp is TestCalls with SIPp at one end, or at both.
 func TestCallsSIPp(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		talk func(*server, string) func(mode)

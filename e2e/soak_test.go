@@ -17,6 +17,7 @@ const soakCalls = 250
 // TestSoak makes many protected calls with media, fifty at a time. None is
 // lost, and afterwards nothing of them is left in the server.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	n := soakCalls
 	if text := os.Getenv("E2E_SOAK"); text != "" {
 		var err error

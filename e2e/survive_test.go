@@ -10,6 +10,7 @@ import (
 // call, or has it hand over to another binary. The next process binds the same
 // ports, the phones' audio goes on, and the call ends as any other.
 func TestAudioSurvivesTheServer(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*server){
 		"kill -9": func(s *server) {
 			s.kill()

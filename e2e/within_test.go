@@ -8,6 +8,7 @@ import (
 // TestWithinACall has SIPp play what happens inside a protected call and
 // around its setup, and checks each time that neither learns of the other.
 func TestWithinACall(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []string{"udp", "tcp"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
