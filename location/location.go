@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,11 +82,14 @@ func New(l Limits) *Table {
 // its contact. The hash is one that nobody can aim: requests within a dialog
 // find their device by it, and its text is a phone's to choose.
 func idOf(b Binding) uint64 {
-	key := b.AOR.String() + "\x00contact\x00" + b.Contact
 	if b.Instance != "" {
-		key = b.AOR.String() + "\x00instance\x00" + strconv.Itoa(b.RegID) + "\x00" + b.Instance
+		return hashed(b.AOR, "instance", strconv.Itoa(b.RegID), b.Instance)
 	}
-	sum := sha256.Sum256([]byte(key))
+	return hashed(b.AOR, "contact", b.Contact)
+}
+
+func hashed(a aor.AOR, what ...string) uint64 {
+	sum := sha256.Sum256([]byte(a.String() + "\x00" + strings.Join(what, "\x00")))
 	return max(binary.BigEndian.Uint64(sum[:8]), 1)
 }
 
@@ -96,20 +100,17 @@ func (t *Table) Update(a aor.AOR, callID string, cseq uint32, all []Change, now 
 	defer t.mu.Unlock()
 	held := t.byAOR[a]
 	next := slices.Clone(held)
+	alone := only(all)
 	for _, c := range all {
 		b := c.Binding
 		b.AOR, b.Path = a, slices.Clone(b.Path)
-		b.ID = idOf(b)
-		same := func(o Binding) bool { return o.ID == b.ID }
+		same := func(o Binding) bool { return b.sameContact(o) || alone && !c.Remove && b.moved(o) }
 		if i := slices.IndexFunc(held, same); i >= 0 && held[i].older(callID, cseq, now) {
 			return nil, ErrOutOfOrder
 		}
-		switch i := slices.IndexFunc(next, same); {
-		case i >= 0 && c.Remove:
-			next = slices.Delete(next, i, i+1)
-		case i >= 0:
-			next[i] = b
-		case !c.Remove:
+		b.ID = idIn(next, b, same)
+		next = slices.DeleteFunc(next, same)
+		if !c.Remove {
 			next = append(next, b)
 		}
 	}
@@ -119,6 +120,58 @@ func (t *Table) Update(a aor.AOR, callID string, cseq uint32, all []Change, now 
 	}
 	t.set(a, next)
 	return ordered(next, now), nil
+}
+
+// sameContact says that b is what RFC 3261 §10.3 step 7 and RFC 5626 §6 take
+// for the same binding as o.
+func (b Binding) sameContact(o Binding) bool {
+	if b.Instance != "" || o.Instance != "" {
+		return b.Instance == o.Instance && b.RegID == o.RegID
+	}
+	return b.Contact == o.Contact
+}
+
+// moved says that b is o at another address. A phone registers with one
+// Call-ID as long as it runs (RFC 3261 §10.2), so that a contact of the same
+// Call-ID and user part is the phone that has learnt its public address or
+// connected anew, and would ring twice if the old contact stayed until it
+// expires. Contacts registered together are another matter.
+func (b Binding) moved(o Binding) bool {
+	user := userOf(b.Contact)
+	return b.Instance == "" && o.Instance == "" && b.CallID == o.CallID && user != "" && user == userOf(o.Contact)
+}
+
+// userOf is the scheme and user part of a contact, "" without.
+func userOf(contact string) string {
+	user, _, ok := strings.Cut(contact, "@")
+	if !ok {
+		return ""
+	}
+	return user
+}
+
+// idIn is the ID of b: that of the binding it takes the place of, so that
+// running calls find their phone; else one that none in all has.
+func idIn(all []Binding, b Binding, same func(Binding) bool) uint64 {
+	if i := slices.IndexFunc(all, same); i >= 0 {
+		return all[i].ID
+	}
+	id := idOf(b)
+	for slices.ContainsFunc(all, func(o Binding) bool { return o.ID == id }) {
+		id++
+	}
+	return id
+}
+
+// only says that one contact is registered, whatever is removed beside it.
+func only(all []Change) bool {
+	n := 0
+	for _, c := range all {
+		if !c.Remove {
+			n++
+		}
+	}
+	return n == 1
 }
 
 // older says that a request of this number came before b, or is b's own.

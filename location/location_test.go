@@ -172,6 +172,68 @@ func TestDevice(t *testing.T) {
 	}
 }
 
+// TestMoved: a phone without an instance ID that registers another contact of
+// its own has one binding, and running calls find it.
+func TestMoved(t *testing.T) {
+	tab, bob := New(Limits{}), who(t, "bob")
+	register := func(callID string, n uint32, want string, all ...Change) uint64 {
+		t.Helper()
+		for i := range all {
+			all[i].Binding.CallID, all[i].Binding.CSeq = callID, n
+		}
+		bs, err := tab.Update(bob, callID, n, all, at(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := contacts(bs); got != want {
+			t.Fatalf("%s %d: bound are %q, not %q", callID, n, got, want)
+		}
+		consistent(t, tab)
+		return bs[len(bs)-1].ID
+	}
+	gone := bind("bob@192.0.2.7:7000", on(2))
+	gone.Remove = true
+	first := register("phone", 1, "bob@10.0.0.2:5060", bind("bob@10.0.0.2:5060", on(1)))
+	learnt := register("phone", 2, "bob@192.0.2.7:6000", bind("bob@192.0.2.7:6000", on(1)))
+	again := register("phone", 3, "bob@10.0.0.2:5061", bind("bob@10.0.0.2:5061", on(2)))
+	register("phone", 4, "bob@10.0.0.2:5061", gone)
+	if learnt != first || again != first {
+		t.Errorf("its IDs are %x, %x, %x", first, learnt, again)
+	}
+	if b, ok := tab.ByID(first); !ok || b.Flow != over(2) || tab.ByFlow(over(1)) != 0 {
+		t.Errorf("calls find it on %v", b.Flow)
+	}
+	old := bind("bob@192.0.2.7:6000")
+	old.Binding.CallID = "phone"
+	if _, err := tab.Update(bob, "phone", 2, []Change{old}, at(0)); !errors.Is(err, ErrOutOfOrder) {
+		t.Errorf("an old request for an old contact: %v", err)
+	}
+
+	register("desk", 1, "bob@10.0.0.2:5061 bob@10.0.0.3", bind("bob@10.0.0.3"))
+	register("desk", 2, "bob@10.0.0.2:5061 bob@10.0.0.3 line2@10.0.0.3", bind("line2@10.0.0.3"))
+	both := register("desk", 3, "bob@10.0.0.2:5061 line2@10.0.0.3 bob@10.0.0.3 bob@10.0.0.4",
+		bind("bob@10.0.0.3"), bind("bob@10.0.0.4"))
+	if both == first {
+		t.Error("two phones have one ID")
+	}
+	restarted := register("phone2", 1, "line2@10.0.0.3 bob@10.0.0.3 bob@10.0.0.4 bob@10.0.0.2:5061", bind("bob@10.0.0.2:5061"))
+	if restarted != first {
+		t.Error("a phone that was restarted is another one")
+	}
+	stranger := register("phone", 9, "line2@10.0.0.3 bob@10.0.0.3 bob@10.0.0.4 bob@10.0.0.2:5061 bob@10.0.0.2:5060",
+		bind("bob@10.0.0.2:5060"))
+	if stranger == first {
+		t.Error("the ID of a phone is given to another")
+	}
+	saved := New(Limits{})
+	if err := saved.Restore(tab.Snapshot(), at(0)); err != nil {
+		t.Fatal(err)
+	}
+	if b, ok := saved.ByID(first); !ok || b.Contact != "sip:bob@10.0.0.2:5061" {
+		t.Errorf("after a restart calls find %q", b.Contact)
+	}
+}
+
 // TestAOR: whatever a change says, it is of the user who registers.
 func TestAOR(t *testing.T) {
 	tab, bob, eve := New(Limits{}), who(t, "bob"), who(t, "eve")

@@ -51,7 +51,9 @@ func (t *Table) Restore(raw []byte, now time.Time) error {
 			continue
 		}
 		s.Binding.AOR = a
-		s.ID = idOf(s.Binding)
+		if s.ID == 0 {
+			s.ID = idOf(s.Binding)
+		}
 		next[a] = append(next[a], s.Binding)
 	}
 	for a, bs := range next {

@@ -26,6 +26,7 @@ type target struct {
 	routes  []sip.Uri // a route set to go through: Path, or what the dialog has
 	flow    flow.Ref  // the connection to use; zero: resolve the URI
 	binding uint64    // where to find the flow again when it is gone; 0: nowhere
+	nat     bool      // it registered from behind a NAT
 	aor     aor.AOR   // the local user whose device this is; zero elsewhere
 	peer    string    // the trunk's name, if this is one
 }
@@ -332,7 +333,7 @@ func (p *Proxy) contact(f *flow.Flow, b box) (*sip.ContactHeader, error) {
 
 // targetOf is the target that a binding stands for.
 func targetOf(b location.Binding) (target, error) {
-	t := target{flow: flow.Ref(b.Flow), binding: b.ID, aor: b.AOR}
+	t := target{flow: flow.Ref(b.Flow), binding: b.ID, nat: b.NAT, aor: b.AOR}
 	if err := sip.ParseUri(b.Contact, &t.uri); err != nil {
 		return target{}, err
 	}

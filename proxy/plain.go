@@ -138,8 +138,8 @@ func natted(s *txn.Server) bool {
 
 // behindNAT says that a device registered from behind a NAT.
 func (p *Proxy) behindNAT(b *branch) bool {
-	if bind, ok := p.loc.ByID(b.target.binding); ok && bind.NAT {
-		return true
+	if bind, ok := p.loc.ByID(b.target.binding); b.target.nat || ok && bind.NAT {
+		return true // the binding may be gone by now, and the phone come back over another
 	}
 	ip, err := netip.ParseAddr(canonical(b.target.uri.Host))
 	return err == nil && b.target.flow != (flow.Ref{}) && ip.Unmap() != b.flow.Peer().Addr().Unmap()
