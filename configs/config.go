@@ -49,6 +49,8 @@ type Config struct {
 	Register Register `yaml:"register"`
 	// Notice is about the message that tells of silenced calls.
 	Notice Notice `yaml:"notice"`
+	// FeatureCodes are what a user dials to change a setting of the user's own.
+	FeatureCodes FeatureCodes `yaml:"feature_codes"`
 	// Limits protect the server. Without a line, or with 0, what is shown here holds.
 	Limits Limits `yaml:"limits"`
 	// Shutdown is how long running calls may go on after SIGTERM.
@@ -217,6 +219,16 @@ type Notice struct {
 	MaxDelay time.Duration `yaml:"max_delay"`
 }
 
+// FeatureCodes configures what a user dials to change a setting.
+type FeatureCodes struct {
+	// WindowOpen lets anybody ring for a while ("I expect a call"); "off": no such code.
+	WindowOpen string `yaml:"window_open"`
+	// WindowClose ends that while; "off": no such code.
+	WindowClose string `yaml:"window_close"`
+	// Window is how long a window that was opened by its code stays open.
+	Window time.Duration `yaml:"window"`
+}
+
 // Limits protect the server.
 type Limits struct {
 	// Connections of all phones over TCP and TLS.
@@ -250,9 +262,10 @@ func Default() Config {
 			SilenceTimeout: 60 * time.Second, HalfTimeout: time.Hour, Plane: "auto", Pause: time.Millisecond,
 		},
 		Strangers: "uniform", Foreign: "off",
-		Register: Register{Min: time.Minute, Max: 2 * time.Hour, Default: time.Hour, PerUser: 10},
-		Notice:   Notice{MinDelay: 2 * time.Second, MaxDelay: 20 * time.Second},
-		Shutdown: 30 * time.Second,
-		Log:      Log{Level: "info", Format: "text"},
+		Register:     Register{Min: time.Minute, Max: 2 * time.Hour, Default: time.Hour, PerUser: 10},
+		Notice:       Notice{MinDelay: 2 * time.Second, MaxDelay: 20 * time.Second},
+		FeatureCodes: FeatureCodes{WindowOpen: "*62", WindowClose: "*63", Window: 30 * time.Minute},
+		Shutdown:     30 * time.Second,
+		Log:          Log{Level: "info", Format: "text"},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +170,11 @@ func plain(t *testing.T, f reflect.Value) string {
 		return string(b)
 	case time.Duration:
 		return regexp.MustCompile(`([hm])(0[ms])+$`).ReplaceAllString(v.String(), "$1")
+	case string:
+		if strings.HasPrefix(v, "*") { // which begins an alias in YAML
+			return strconv.Quote(v)
+		}
+		return v
 	default:
 		return fmt.Sprint(v)
 	}

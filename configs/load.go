@@ -38,7 +38,7 @@ func parse(path string, raw []byte) (Config, error) {
 // in which addresses have them.
 func (c *Config) check() error {
 	for _, rule := range []func() error{
-		c.checkDomains, c.checkAdvertise, c.checkListen, c.checkValues, c.checkPeers,
+		c.checkDomains, c.checkAdvertise, c.checkListen, c.checkValues, c.checkCodes, c.checkPeers,
 	} {
 		if err := rule(); err != nil {
 			return err
@@ -143,6 +143,29 @@ func (c *Config) checkValues() error {
 		if !rule.ok {
 			return &problem{key: rule.key, what: rule.do}
 		}
+	}
+	return nil
+}
+
+// longestWindow is the longest that a store keeps open (package store).
+const longestWindow = 24 * time.Hour
+
+// checkCodes refuses feature codes that a phone cannot dial, or that mean two things.
+func (c *Config) checkCodes() error {
+	f := c.FeatureCodes
+	for _, code := range []struct{ key, text string }{{"window_open", f.WindowOpen}, {"window_close", f.WindowClose}} {
+		if code.text != "off" && (code.text == "" || len(code.text) > 16 || strings.Trim(code.text, "0123456789*#") != "") {
+			return &problem{
+				key:  "feature_codes." + code.key,
+				what: fmt.Sprintf("%q cannot be dialled; write digits, * and #, as \"*62\", or off", code.text),
+			}
+		}
+	}
+	switch {
+	case f.WindowOpen == f.WindowClose && f.WindowOpen != "off":
+		return &problem{key: "feature_codes.window_close", what: "is window_open already; give each its own"}
+	case f.Window < time.Minute || f.Window > longestWindow:
+		return &problem{key: "feature_codes.window", what: "write a time from 1m to 24h"}
 	}
 	return nil
 }

@@ -45,6 +45,8 @@ const (
 	whyNotHere      why = "method has no meaning here"
 	whyEvent        why = "event package is not served"
 	whyReferOutside why = "Refer-To leaves the domain"
+	whyFeatureCode  why = "Refer-To is a feature code, which only its user may dial"
+	whyNotStored    why = "a setting could not be written"
 )
 
 // Error implements error.

@@ -20,6 +20,10 @@ func (p *Proxy) invite(s *txn.Server) error {
 	p.trying(s)
 	in := p.takeTokens(s.Req)
 	callee, local := p.localAOR(in.uri)
+	if window, ok := p.featureCode(callee); ok && who.kind == digestUser {
+		p.setWindow(s, who.aor, window)
+		return nil
+	}
 	if !local || p.beyond(callee, who) {
 		return p.inviteOut(s, who, in)
 	}

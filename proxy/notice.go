@@ -129,7 +129,14 @@ func (p *Proxy) notify(to aor.AOR) error {
 	for _, c := range calls {
 		ids = append(ids, c.ID)
 	}
-	err = p.txn.Do(to.String(), func() {
+	p.tell(to, text, ids)
+	return nil
+}
+
+// tell sends a text to every device of a user; ids are the silenced calls
+// that it tells of.
+func (p *Proxy) tell(to aor.AOR, text string, ids []int64) {
+	err := p.txn.Do(to.String(), func() {
 		for _, t := range p.devices(to) {
 			if fl := p.flowOf(t); fl != nil {
 				p.sendNotice(fl, t, text, ids)
@@ -137,9 +144,8 @@ func (p *Proxy) notify(to aor.AOR) error {
 		}
 	})
 	if err != nil {
-		p.log.Info("notice not sent; it stays pending", "err", err)
+		p.log.Info("notice not sent", "to", to, "err", err)
 	}
-	return nil
 }
 
 // sendNotice sends the MESSAGE (RFC 3428) to one device.
@@ -174,7 +180,7 @@ type noticeSink struct {
 
 // Response implements txn.Sink.
 func (n *noticeSink) Response(_ *txn.Client, res *sip.Response) {
-	if res.StatusCode < 200 || res.StatusCode >= 300 {
+	if res.StatusCode < 200 || res.StatusCode >= 300 || len(n.ids) == 0 {
 		return
 	}
 	n.p.later("notice", func() error { return n.p.store.MarkNotified(n.ids) })

@@ -179,6 +179,9 @@ func (p *Proxy) handle(s *txn.Server) error {
 	if err := p.admit(s.Req); err != nil {
 		return err
 	}
+	if p.refersToCode(s.Req) {
+		return refuse(sip.StatusForbidden, whyFeatureCode)
+	}
 	r, err := p.route(s.Req)
 	if err != nil {
 		return err

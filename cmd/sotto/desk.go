@@ -29,6 +29,7 @@ func (d *desk) verbs() map[string]func([]string) ([]string, error) {
 	return map[string]func([]string) ([]string, error){
 		"user add": d.userAdd, "user list": d.userList, "user passwd": d.userPasswd, "user delete": d.userDelete,
 		"setting show": d.settingShow, "setting set": d.settingSet,
+		"window open": d.windowOpen, "window close": d.windowClose,
 		"block add": d.blockAdd, "block list": d.blockList, "block delete": d.blockDelete,
 		"key add": d.keyAdd, "key list": d.keyList, "key delete": d.keyDelete,
 		"revoke": d.revoke, "silenced list": d.silencedList, "calls": d.calls,
@@ -146,6 +147,26 @@ func (d *desk) settingSet(args []string) ([]string, error) {
 			err = notSetting(name, value)
 		}
 		return done(err, "%s is %s for %s from the next call on; calls under way keep what they began with", name, value, a)
+	})
+}
+
+func (d *desk) windowOpen(args []string) ([]string, error) {
+	return d.of(args, func(a aor.AOR) ([]string, error) {
+		_, err := time.ParseDuration(args[1]) // the setting takes other words, too
+		if err == nil {
+			err = d.store.SetSetting(a, "window", args[1])
+		}
+		if err != nil && !errors.Is(err, store.ErrUnavailable) {
+			err = hint(fmt.Errorf("a window cannot be open for %q", args[1]), "write a time as 30m or 2h, up to 24h")
+		}
+		until := d.store.Settings(a).WindowUntil.UTC().Format("2006-01-02 15:04 UTC")
+		return done(err, "anybody may ring %s until %s", a, until)
+	})
+}
+
+func (d *desk) windowClose(args []string) ([]string, error) {
+	return d.of(args, func(a aor.AOR) ([]string, error) {
+		return done(d.store.SetSetting(a, "window", "off"), "the window of %s is closed from the next call on", a)
 	})
 }
 

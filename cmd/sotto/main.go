@@ -15,6 +15,7 @@ type cli struct {
 	Check    checkCmd    `cmd:"" help:"Check a configuration file."`
 	User     userCmd     `cmd:"" help:"Add, list and delete users."`
 	Setting  settingCmd  `cmd:"" help:"Show and change a user's settings."`
+	Window   windowCmd   `cmd:"" help:"Expect a call: let anybody ring a user for a while."`
 	Block    blockCmd    `cmd:"" help:"Whom a user lets never ring."`
 	Key      keyCmd      `cmd:"" help:"The public keys of a user's privacy tokens."`
 	Token    tokenCmd    `cmd:"" help:"Privacy tokens, on the recipient's own machine."`

@@ -1,0 +1,24 @@
+package main
+
+// windowCmd has the verbs of "I expect a call".
+type windowCmd struct {
+	Open  windowOpenCmd  `cmd:"" help:"Let anybody ring a user for a while."`
+	Close windowCloseCmd `cmd:"" help:"End that while."`
+}
+
+type windowOpenCmd struct {
+	place
+	User string `arg:"" help:"The user, as bob@example.com."`
+	For  string `arg:"" help:"For how long, as 30m or 2h; 24h at most." default:"30m"`
+}
+
+// Run implements the verb.
+func (c *windowOpenCmd) Run(t *tell) error { return c.ask(t, "window open", c.User, c.For) }
+
+type windowCloseCmd struct {
+	place
+	User string `arg:"" help:"The user, as bob@example.com."`
+}
+
+// Run implements the verb.
+func (c *windowCloseCmd) Run(t *tell) error { return c.ask(t, "window close", c.User) }
