@@ -30,6 +30,7 @@ var only = map[string][]string{
 	"github.com/vishvananda":   {"rtpengine/kernel"},
 	"github.com/goccy/go-yaml": {"configs"},
 	"github.com/alecthomas":    {"cmd/sotto"},
+	"github.com/emersion":      {"cmd/sotto"}, // vCards are files of a recipient's own
 }
 
 // pure packages do no I/O.

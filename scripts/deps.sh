@@ -3,7 +3,8 @@
 # possible: on Debian, as root. Elsewhere those tests are skipped and say so.
 set -euo pipefail
 
-need=(linphonec:linphone-cli baresip:baresip-core sipp:sip-tester tcpdump:tcpdump ip:iproute2 sox:sox nft:nftables)
+need=(linphonec:linphone-cli baresip:baresip-core sipp:sip-tester tcpdump:tcpdump ip:iproute2 sox:sox nft:nftables
+	python3:python3 svmap:sipvicious)
 missing=()
 for n in "${need[@]}"; do
 	command -v "${n%%:*}" >/dev/null || missing+=("${n##*:}")

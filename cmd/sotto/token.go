@@ -87,6 +87,9 @@ type tokenIssueCmd struct {
 	keyPlace
 	As       string `help:"You, as bob@example.com." placeholder:"YOU" required:""`
 	For      string `help:"The caller, as carol@example.org." placeholder:"CALLER" xor:"whom"`
+	ForAll   string `help:"Each contact in a file of vCards, a card for each." placeholder:"FILE" type:"path" xor:"whom"`
+	Cards    string `help:"Directory for the cards of --for-all." default:"cards" placeholder:"DIR" type:"path"`
+	Name     string `help:"Your name on these cards, if it is not that of your address." placeholder:"NAME"`
 	Domain   string `help:"Every caller of a domain, as example.org." placeholder:"DOMAIN" xor:"whom"`
 	FirstUse bool   `help:"Whoever uses it first: for a card or a QR code." xor:"whom"`
 	Open     bool   `help:"Anybody, until it expires." xor:"whom"`
@@ -96,8 +99,8 @@ type tokenIssueCmd struct {
 
 // Validate implements kong's Validatable: a token is for somebody.
 func (c *tokenIssueCmd) Validate() error {
-	if c.For == "" && c.Domain == "" && !c.FirstUse && !c.Open {
-		return errors.New("for whom is it? say --for, --domain, --first-use or --open")
+	if c.For == "" && c.ForAll == "" && c.Domain == "" && !c.FirstUse && !c.Open {
+		return errors.New("for whom is it? say --for, --for-all, --domain, --first-use or --open")
 	}
 	return nil
 }
@@ -107,6 +110,9 @@ func (c *tokenIssueCmd) Run(t *tell) error {
 	key, err := readKey(c.File)
 	if err != nil {
 		return err
+	}
+	if c.ForAll != "" {
+		return c.issueAll(t, key, time.Now())
 	}
 	g, err := c.grant(time.Now())
 	if err != nil {
@@ -148,6 +154,8 @@ func (c *tokenIssueCmd) grant(now time.Time) (tokens.Grant, error) {
 	case c.For != "":
 		g.Bind = tokens.ToCaller
 		g.Caller, err = user(c.For)
+	case c.ForAll != "":
+		g.Bind = tokens.ToCaller // one after the other
 	case c.Domain != "":
 		g.Bind = tokens.ToDomain
 		g.Domain, err = domain(c.Domain)
