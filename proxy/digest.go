@@ -8,19 +8,23 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
+
+	"sotto/internal/aor"
 )
 
 // An authenticator is the server's side of digest authentication (RFC 3261
 // §22, RFC 7616, RFC 8760): it makes challenges and checks credentials. It
 // holds no passwords. Safe for concurrent use.
 type authenticator struct {
-	nonces *nonceSource
-	key    []byte
+	nonces  *nonceSource
+	guesses *guesses
+	key     []byte
 }
 
 // newAuthenticator makes an authenticator. The key is a secret of at least 32
@@ -29,7 +33,7 @@ func newAuthenticator(key []byte) (*authenticator, error) {
 	if len(key) < minSealSecret {
 		return nil, fmt.Errorf("nonce key has %d bytes, %d needed", len(key), minSealSecret)
 	}
-	return &authenticator{nonces: newNonceSource(key), key: key}, nil
+	return &authenticator{nonces: newNonceSource(key), guesses: newGuesses(), key: key}, nil
 }
 
 // An authResult is what credentials are worth. Its zero value is nothing.
@@ -50,9 +54,9 @@ type secrets func(user, realm string) (ha1, bool)
 
 // challenges makes the values of the WWW-Authenticate or Proxy-Authenticate
 // headers: SHA-256 first, MD5 for phones that know nothing better (RFC 8760
-// §2.3). They are the same for every user, existing or not.
-func (a *authenticator) challenges(realm string, stale bool) []string {
-	nonce := a.nonces.make(realm, time.Now())
+// §2.3). They are the same for every user, existing or not. to is whose they are.
+func (a *authenticator) challenges(realm string, to netip.Addr, stale bool) []string {
+	nonce := a.nonces.make(realm, to, time.Now())
 	var out []string
 	for _, algorithm := range []string{"SHA-256", "MD5"} {
 		c := digest.Challenge{
@@ -69,26 +73,47 @@ func (a *authenticator) challenges(realm string, stale bool) []string {
 // Unknown users, wrong passwords and an algorithm for which a user has no
 // ha1 take the same path: the same hashes are computed, with a secret of our own.
 // The uri of the credentials must be the Request-URI, leniently (see sameURI).
+// from is where they come from, for the limits of guessing.
 func (a *authenticator) check(
-	value, realm string, req *sip.Request, of secrets,
+	value, realm string, req *sip.Request, from netip.Addr, of secrets,
 ) (user string, result authResult) {
 	c, err := digest.ParseCredentials(value)
 	if err != nil || c.Realm != realm || c.QOP != "auth" || c.Userhash {
 		return "", authFailed
 	}
 	now := time.Now()
-	id, state := a.nonces.read(c.Nonce, realm, now)
+	id, state := a.nonces.read(c.Nonce, realm, from, now)
 	if state == nonceForeign || c.Nc <= 0 || !sameURI(c.URI, req.Recipient) {
+		return "", authFailed
+	}
+	if state == nonceElsewhere {
+		// Whoever writes somebody's address as his own must not use up what that
+		// address may guess; so a password counts only where its nonce was received.
+		return "", authStale
+	}
+	account := accountOf(c)
+	if !a.guesses.may(from, account, now) {
 		return "", authFailed
 	}
 	h, secret := a.secret(c, of)
 	if h == nil || !matches(h, c, string(req.Method), secret) {
+		a.guesses.wrong(from, account, now)
 		return "", authFailed
 	}
 	if state == nonceStale || !a.nonces.use(id, uint32(c.Nc), now) {
 		return "", authStale
 	}
+	a.guesses.right(from, account, now)
 	return c.Username, authOK
+}
+
+// accountOf is whose credentials these are, in whichever way the name is
+// written: guesses must not count apart that are for one account.
+func accountOf(c *digest.Credentials) string {
+	if a, err := aor.New(c.Username, c.Realm); err == nil {
+		return a.String()
+	}
+	return c.Username // of nobody
 }
 
 // secret is the hash that the credentials name and the user's ha1 for it, or

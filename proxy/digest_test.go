@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/md5"
 	"crypto/sha256"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -47,6 +48,9 @@ const (
 	testRealm    = "example.com"
 	testPassword = "open sesame"
 )
+
+// home is where the attempts come from.
+var home = netip.MustParseAddr("192.0.2.7")
 
 // bobOnly knows bob by both algorithms and old by MD5 alone.
 func bobOnly(user, realm string) (ha1, bool) {
@@ -145,8 +149,8 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := testAuthenticator(t)
-			value := c.answer(t, a.challenges(testRealm, false))
-			user, got := a.check(value, testRealm, requestTo("sip:alice@example.com;lr"), bobOnly)
+			value := c.answer(t, a.challenges(testRealm, home, false))
+			user, got := a.check(value, testRealm, requestTo("sip:alice@example.com;lr"), home, bobOnly)
 			if got != c.want || (got == authOK) != (user == c.user) {
 				t.Errorf("%v for %q, want %v: %s", got, user, c.want, value)
 			}
@@ -160,7 +164,7 @@ func TestCheckGarbage(t *testing.T) {
 		"", "Digest", "Basic Ym9iOmJvYg==", "Digest ,,,", `Digest username="bob`, "Digest nc=zz",
 		`Digest realm="example.com", nc=00000001, qop=auth, uri="` + strings.Repeat("sip:", 1000) + `"`,
 	} {
-		_, got := a.check(v, testRealm, requestTo("sip:alice@example.com"), bobOnly)
+		_, got := a.check(v, testRealm, requestTo("sip:alice@example.com"), home, bobOnly)
 		if got != authFailed {
 			t.Errorf("%q: %v", v, got)
 		}
@@ -169,11 +173,11 @@ func TestCheckGarbage(t *testing.T) {
 
 func TestReplay(t *testing.T) {
 	a := testAuthenticator(t)
-	challenges := a.challenges(testRealm, false)
+	challenges := a.challenges(testRealm, home, false)
 	req := requestTo("sip:alice@example.com")
 	try := func(count int) authResult {
 		bob := attempt{user: "bob", password: testPassword, uri: "sip:alice@example.com", count: count}
-		_, got := a.check(bob.answer(t, challenges), testRealm, req, bobOnly)
+		_, got := a.check(bob.answer(t, challenges), testRealm, req, home, bobOnly)
 		return got
 	}
 	for i, c := range []struct {
@@ -197,20 +201,20 @@ func TestReplay(t *testing.T) {
 func TestStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := testAuthenticator(t)
-		challenges := a.challenges(testRealm, false)
+		challenges := a.challenges(testRealm, home, false)
 		time.Sleep(nonceLife + time.Second)
 		req := requestTo("sip:alice@example.com")
 		right := attempt{user: "bob", password: testPassword, uri: "sip:alice@example.com", count: 1}
-		if _, got := a.check(right.answer(t, challenges), testRealm, req, bobOnly); got != authStale {
+		if _, got := a.check(right.answer(t, challenges), testRealm, req, home, bobOnly); got != authStale {
 			t.Errorf("right, with an old nonce: %v", got)
 		}
 		wrong := right
 		wrong.password = "guess"
 		// stale=true would say that the password was right (RFC 7616 §3.3).
-		if _, got := a.check(wrong.answer(t, challenges), testRealm, req, bobOnly); got != authFailed {
+		if _, got := a.check(wrong.answer(t, challenges), testRealm, req, home, bobOnly); got != authFailed {
 			t.Errorf("wrong, with an old nonce: %v", got)
 		}
-		if c := a.challenges(testRealm, true); !strings.Contains(c[0], "stale=true") {
+		if c := a.challenges(testRealm, home, true); !strings.Contains(c[0], "stale=true") {
 			t.Errorf("challenge: %s", c[0])
 		}
 	})
@@ -218,7 +222,7 @@ func TestStale(t *testing.T) {
 
 // SHA-256 comes first (RFC 8760 §2.3), and nothing in a challenge is about a user.
 func TestChallenges(t *testing.T) {
-	c := testAuthenticator(t).challenges(testRealm, false)
+	c := testAuthenticator(t).challenges(testRealm, home, false)
 	if len(c) != 2 {
 		t.Fatal(c)
 	}
@@ -235,7 +239,7 @@ func TestChallenges(t *testing.T) {
 
 // Phones that stumble over SHA-256 get MD5 alone; all others get both.
 func TestChallengesForPhones(t *testing.T) {
-	all := testAuthenticator(t).challenges(testRealm, false)
+	all := testAuthenticator(t).challenges(testRealm, home, false)
 	for agent, want := range map[string]int{
 		"": 2, "Linphone/5.1.65": 2, "baresip v3.9.0": 2, "baresip v1.0.0 (x86_64/linux)": 1, "SIPp": 1,
 	} {

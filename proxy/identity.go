@@ -159,9 +159,10 @@ func (p *Proxy) authenticate(s *txn.Server, code int, realm string) (aor.AOR, er
 	if code == sip.StatusProxyAuthRequired {
 		name, challenge = "Proxy-Authorization", "Proxy-Authenticate"
 	}
+	from := p.source(s.Flow)
 	stale := false
 	for _, v := range wire.All(s.Req, name) {
-		user, result := p.auth.check(v, realm, s.Req, p.secretOf)
+		user, result := p.auth.check(v, realm, s.Req, from, p.secretOf)
 		switch result {
 		case authOK:
 			return aor.New(user, realm)
@@ -170,10 +171,19 @@ func (p *Proxy) authenticate(s *txn.Server, code int, realm string) (aor.AOR, er
 		}
 	}
 	headers := make([]sip.Header, 0, 2)
-	for _, c := range forPhone(s.Req, p.auth.challenges(realm, stale)) {
+	for _, c := range forPhone(s.Req, p.auth.challenges(realm, from, stale)) {
 		headers = append(headers, sip.NewHeader(challenge, c))
 	}
 	return aor.AOR{}, refuse(code, whyNoIdentity, headers...)
+}
+
+// source is the address that pays for what comes over a flow: none for a
+// peer, behind which there are many.
+func (p *Proxy) source(f *flow.Flow) netip.Addr {
+	if p.peerOf(f) != nil {
+		return netip.Addr{}
+	}
+	return f.Peer().Addr()
 }
 
 // md5Only are the beginnings of the User-Agent of phones that give up when

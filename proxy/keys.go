@@ -32,8 +32,21 @@ func (p *Proxy) readKeys() error {
 	if err != nil {
 		return err
 	}
-	p.auth, err = newAuthenticator(nonce)
-	return err
+	if p.auth, err = newAuthenticator(nonce); err != nil {
+		return err
+	}
+	p.knowHomes(time.Now())
+	return nil
+}
+
+// knowHomes makes those who were registered before a restart known at their
+// addresses, so that no guessing meanwhile keeps them from coming back.
+func (p *Proxy) knowHomes(now time.Time) {
+	for _, u := range p.store.Users() {
+		for _, b := range p.loc.Bindings(u.AOR, now) {
+			p.auth.guesses.right(b.Flow.Peer.Addr().Unmap(), u.AOR.String(), now)
+		}
+	}
 }
 
 // secretKeySize is the length of each secret in bytes (256 bits).

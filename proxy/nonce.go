@@ -5,13 +5,15 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"net/netip"
 	"sync"
 	"time"
 )
 
 // A nonceSource makes nonces that it recognises again without having kept
-// them: time ‖ random ‖ HMAC(time, random, realm). What it keeps, bounded, is which
-// counts of a nonce were used (RFC 7616 §3.4: nc). Safe for concurrent use.
+// them: time ‖ random ‖ HMAC(whose address) ‖ HMAC(all this, realm). What it keeps,
+// bounded, is which counts of a nonce were used (RFC 7616 §3.4: nc). Safe for
+// concurrent use.
 type nonceSource struct {
 	key []byte
 
@@ -34,20 +36,24 @@ const (
 const (
 	nonceTimeSize   = 8
 	nonceRandomSize = 8
+	noncePlaceSize  = 8
 	nonceMACSize    = 16
-	nonceSize       = nonceTimeSize + nonceRandomSize + nonceMACSize
+	nonceSize       = nonceTimeSize + nonceRandomSize + noncePlaceSize + nonceMACSize
 )
 
+const noncePlaceStart = nonceTimeSize + nonceRandomSize
+
 // A nonceID is the part of a nonce that is no MAC.
-type nonceID [nonceTimeSize + nonceRandomSize]byte
+type nonceID [nonceTimeSize + nonceRandomSize + noncePlaceSize]byte
 
 // A nonceState is what a nonce turns out to be.
 type nonceState uint8
 
 const (
-	nonceForeign nonceState = iota // not ours, or for another realm
-	nonceStale                     // ours, but old, or its count was used
-	nonceFresh                     // ours, and this count is new
+	nonceForeign   nonceState = iota // not ours, or for another realm
+	nonceElsewhere                   // ours, but given to another address
+	nonceStale                       // ours, but old, or its count was used
+	nonceFresh                       // ours, and this count is new
 )
 
 // newNonceSource makes a source with a key that nobody else has.
@@ -57,12 +63,23 @@ func newNonceSource(key []byte) *nonceSource {
 	}
 }
 
-// make makes a nonce for realm.
-func (n *nonceSource) make(realm string, now time.Time) string {
+// make makes a nonce for realm, to be given to somebody at an address: who
+// sends it back from there has received it there.
+func (n *nonceSource) make(realm string, to netip.Addr, now time.Time) string {
 	var id nonceID
 	binary.BigEndian.PutUint64(id[:], uint64(now.UnixNano()))
-	_, _ = rand.Read(id[nonceTimeSize:]) // never fails
+	_, _ = rand.Read(id[nonceTimeSize:noncePlaceStart]) // never fails
+	copy(id[noncePlaceStart:], n.place(id, to))
 	return encoding.EncodeToString(append(id[:], n.mac(id, realm)...))
+}
+
+// place ties a nonce to the network of an address.
+func (n *nonceSource) place(id nonceID, to netip.Addr) []byte {
+	h := hmac.New(sha256.New, n.key)
+	h.Write([]byte("sotto nonce place 1"))
+	h.Write(id[:noncePlaceStart])
+	h.Write(networkOf(to).Addr().AsSlice())
+	return h.Sum(nil)[:noncePlaceSize]
 }
 
 // mac is what makes a nonce ours.
@@ -74,8 +91,9 @@ func (n *nonceSource) mac(id nonceID, realm string) []byte {
 	return h.Sum(nil)[:nonceMACSize]
 }
 
-// read returns the id of a nonce that is ours, and whether its time is over.
-func (n *nonceSource) read(text, realm string, now time.Time) (nonceID, nonceState) {
+// read returns the id of a nonce that is ours, whether it was given to this
+// address, and whether its time is over.
+func (n *nonceSource) read(text, realm string, from netip.Addr, now time.Time) (nonceID, nonceState) {
 	raw, err := encoding.DecodeString(text)
 	if err != nil || len(raw) != nonceSize {
 		return nonceID{}, nonceForeign
@@ -83,6 +101,9 @@ func (n *nonceSource) read(text, realm string, now time.Time) (nonceID, nonceSta
 	id := nonceID(raw)
 	if !hmac.Equal(raw[len(id):], n.mac(id, realm)) {
 		return nonceID{}, nonceForeign
+	}
+	if !hmac.Equal(id[noncePlaceStart:], n.place(id, from)) {
+		return id, nonceElsewhere
 	}
 	if age := now.Sub(id.made()); age < 0 || age > nonceLife {
 		return id, nonceStale

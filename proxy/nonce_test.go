@@ -2,13 +2,14 @@ package proxy
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"testing"
 	"time"
 )
 
 func freshNonce(t *testing.T, n *nonceSource, now time.Time) nonceID {
 	t.Helper()
-	id, state := n.read(n.make("example.com", now), "example.com", now)
+	id, state := n.read(n.make("example.com", home, now), "example.com", home, now)
 	if state != nonceFresh {
 		t.Fatalf("new nonce is %v", state)
 	}
@@ -17,8 +18,8 @@ func freshNonce(t *testing.T, n *nonceSource, now time.Time) nonceID {
 
 func TestNonceIsOurs(t *testing.T) {
 	n := newNonceSource(secretA)
-	text := n.make("example.com", testNow)
-	foreign := newNonceSource(secretB).make("example.com", testNow)
+	text := n.make("example.com", home, testNow)
+	foreign := newNonceSource(secretB).make("example.com", home, testNow)
 	for name, c := range map[string]struct {
 		text, realm string
 		at          time.Time
@@ -34,14 +35,25 @@ func TestNonceIsOurs(t *testing.T) {
 		"empty":        {"", "example.com", testNow, nonceForeign},
 		"other key":    {foreign, "example.com", testNow, nonceForeign},
 	} {
-		if _, got := n.read(c.text, c.realm, c.at); got != c.want {
+		if _, got := n.read(c.text, c.realm, home, c.at); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
-	if n.make("example.com", testNow) == text {
+	for from, want := range map[string]nonceState{
+		"192.0.2.8": nonceElsewhere, "2001:db8::1": nonceElsewhere,
+	} {
+		if _, got := n.read(text, "example.com", netip.MustParseAddr(from), testNow); got != want {
+			t.Errorf("from %s: %v, want %v", from, got, want)
+		}
+	}
+	at6, beside6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2") // one party's
+	if _, got := n.read(n.make("example.com", at6, testNow), "example.com", beside6, testNow); got != nonceFresh {
+		t.Errorf("from another address of one network: %v", got)
+	}
+	if n.make("example.com", home, testNow) == text {
 		t.Error("two nonces of one moment are the same")
 	}
-	if _, got := newNonceSource(secretA).read(text, "example.com", testNow); got != nonceFresh {
+	if _, got := newNonceSource(secretA).read(text, "example.com", home, testNow); got != nonceFresh {
 		t.Errorf("after a restart with the same key: %v", got)
 	}
 }
