@@ -130,14 +130,28 @@ func (p *Proxy) tokenHolds(who identity, callee aor.AOR, toks []string) bool {
 		if err := tokens.Verify(t, claim); err != nil || p.store.Revoked(callee, t.Salt()) {
 			continue
 		}
-		if t.Bind() != tokens.FirstUse {
-			return true
-		}
-		if p.firstUse(t, who, callee) {
+		if p.use(t, who, callee) {
 			return true
 		}
 	}
 	return false
+}
+
+// use says that a token which holds may be used, and has that written down
+// where uses are counted. A store that cannot write lets nobody through.
+func (p *Proxy) use(t tokens.Token, who identity, callee aor.AOR) bool {
+	switch t.Bind() {
+	case tokens.FirstUse:
+		return p.firstUse(t, who, callee)
+	case tokens.Open:
+		ok, err := p.store.CountUse(callee, t.Salt(), p.store.Settings(callee).OpenUses, t.Expires())
+		if err != nil {
+			p.log.Warn("use of an open token not written", "callee", callee, "err", err)
+		}
+		return ok && err == nil
+	case tokens.ToCaller, tokens.ToDomain:
+	}
+	return true
 }
 
 // firstUse binds a first-use token to the caller who shows it first. A store

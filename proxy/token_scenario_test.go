@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"net/url"
 	"strings"
 	"testing"
@@ -179,4 +180,118 @@ func TestOpenAndDomainTokensLetAnybodyRing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// races has several callers call at once, each with a token of bob's, and
+// counts those who get through; the others hear what any stranger hears.
+func races(s *proxytest.Stage, tok tokens.Token, callers ...*proxytest.Phone) (through int) {
+	s.T().Helper()
+	var calls []*proxytest.Call
+	for _, c := range callers {
+		calls = append(calls, c.Invites("bob", phone.Header("Privacy-Token", tok.String())))
+	}
+	s.Wait(10 * time.Second) // nobody answers
+	rung := 0
+	for _, l := range s.Bob.Heard() {
+		if strings.HasPrefix(l, "INVITE ") {
+			rung++
+		}
+	}
+	for range rung {
+		s.Bob.IsCalled().Refuses(486)
+	}
+	for _, c := range calls {
+		c.Does(func(ctx context.Context) error {
+			switch code := phone.Status(c.Answered(ctx)); code {
+			case 486:
+				through++
+			case 480:
+			default:
+				s.T().Errorf("%s heard %d", c.Phone.User, code)
+			}
+			return nil
+		})
+	}
+	if rung != through {
+		s.T().Errorf("bob's phone rang %d times, %d callers got through", rung, through)
+	}
+	return through
+}
+
+func TestFirstUseTokenShownByManyAtOnce(t *testing.T) {
+	screened(t, func(t *testing.T, s *proxytest.Stage) {
+		tok := s.Bob.Token(proxytest.Grant{Bind: tokens.FirstUse})
+		if n := races(s, tok, s.Carol, s.Mallory, s.Alice); n != 1 {
+			t.Errorf("%d of those who came at once got through; want 1", n)
+		}
+	})
+}
+
+func TestOpenTokenLetsOnlySoManyRing(t *testing.T) {
+	screened(t, func(t *testing.T, s *proxytest.Stage) {
+		s.Set("bob", "open_uses", "2")
+		tok := s.Bob.Token(proxytest.Grant{Bind: tokens.Open})
+		if n := races(s, tok, s.Carol, s.Mallory, s.Alice); n != 2 {
+			t.Errorf("%d of those who came at once got through; want 2", n)
+		}
+		with := phone.Header("Privacy-Token", tok.String())
+		s.Restart()
+		for _, p := range []*proxytest.Phone{s.Bob, s.Carol} {
+			p.Registers()
+		}
+		silent(t, s, s.Carol, "bob", with)
+		s.Set("bob", "open_uses", "3") // from the next call on
+		rings(t, s, s.Carol, "bob", tok, with)
+		silent(t, s, s.Carol, "bob", with)
+		other := s.Bob.Token(proxytest.Grant{Bind: tokens.Open})
+		rings(t, s, s.Carol, "bob", other, phone.Header("Privacy-Token", other.String()))
+	})
+}
+
+// A caller without identity has nothing to bind a token to but may use an open one.
+func TestTokensOfACallerFromOutside(t *testing.T) {
+	screened(t, func(t *testing.T, s *proxytest.Stage) {
+		eve := s.Phone("eve", func(c *phone.Config) { c.Domain = "evil.example" })
+		first := s.Bob.Token(proxytest.Grant{Bind: tokens.FirstUse})
+		silent(t, s, eve, "bob", phone.Header("Privacy-Token", first.String()))
+		rings(t, s, s.Carol, "bob", first, phone.Header("Privacy-Token", first.String()))
+		open := s.Bob.Token(proxytest.Grant{Bind: tokens.Open})
+		rings(t, s, eve, "bob", open, phone.Header("Privacy-Token", open.String()))
+	})
+}
+
+func TestRevocationHoldsFromTheNextCallOn(t *testing.T) {
+	screened(t, func(t *testing.T, s *proxytest.Stage) {
+		tok := s.Bob.Token(proxytest.Grant{To: "carol"})
+		with := phone.Header("Privacy-Token", tok.String())
+		out := s.Carol.Invites("bob", with)
+		in := s.Bob.IsCalled()
+		in.Answers()
+		out.IsAnswered()
+		s.Bob.Revokes(tok)
+		proxytest.Talk(out, in) // the call goes on
+		silent(t, s, s.Carol, "bob", with)
+		out.HangsUp()
+		in.IsHungUp()
+		s.Restart()
+		s.Bob.Registers()
+		s.Carol.Registers()
+		silent(t, s, s.Carol, "bob", with)
+	})
+}
+
+// A new key takes the place of an old one: for a while tokens of both hold.
+func TestKeyRotation(t *testing.T) {
+	screened(t, func(t *testing.T, s *proxytest.Stage) {
+		oldKey, newKey := s.Bob.Key(), s.Bob.Key()
+		before := s.Bob.TokenOf(oldKey, proxytest.Grant{To: "carol"})
+		after := s.Bob.TokenOf(newKey, proxytest.Grant{To: "carol"})
+		s.Bob.Retires(oldKey, 10*time.Minute)
+		for _, tok := range []tokens.Token{before, after} {
+			rings(t, s, s.Carol, "bob", tok, phone.Header("Privacy-Token", tok.String()))
+		}
+		s.Wait(10 * time.Minute)
+		silent(t, s, s.Carol, "bob", phone.Header("Privacy-Token", before.String()))
+		rings(t, s, s.Carol, "bob", after, phone.Header("Privacy-Token", after.String()))
+	})
 }

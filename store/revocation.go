@@ -5,17 +5,18 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"sotto/internal/aor"
 )
 
-// maxRevocations bounds the revocations and first-use bindings of one user
-// that are kept at a time (ours; they go when their token would have expired).
+// maxRevocations bounds the revocations of one user that are kept at a time,
+// and the used tokens (ours; they go when their token would have expired).
 const maxRevocations = 10_000
 
 func (s *Store) loadRevocations(ctx context.Context) error {
-	return s.rows(ctx, "SELECT aor, salt, expires FROM revocation WHERE expires > unixepoch()", func(r *sql.Rows) error {
+	return s.rows(ctx, "SELECT aor, salt, expires FROM revocation", func(r *sql.Rows) error {
 		var (
 			a       string
 			salt    []byte
@@ -31,22 +32,6 @@ func (s *Store) loadRevocations(ctx context.Context) error {
 	})
 }
 
-func (s *Store) loadFirstUse(ctx context.Context) error {
-	return s.rows(ctx, "SELECT aor, salt, holder FROM first_use WHERE expires > unixepoch()", func(r *sql.Rows) error {
-		var (
-			a            string
-			salt, holder []byte
-		)
-		if err := r.Scan(&a, &salt, &holder); err != nil {
-			return err
-		}
-		if e := s.byText(a); e != nil && len(salt) == 8 && len(holder) == 32 {
-			e.firstUse[[8]byte(salt)] = [32]byte(holder)
-		}
-		return nil
-	})
-}
-
 // Revoke takes a token back, by its salt, until it would have expired. It
 // holds from the next call on.
 func (s *Store) Revoke(a aor.AOR, salt [8]byte, until time.Time) error {
@@ -56,7 +41,7 @@ func (s *Store) Revoke(a aor.AOR, salt [8]byte, until time.Time) error {
 	switch {
 	case e == nil:
 		return fmt.Errorf("user %s: %w", a, ErrNotFound)
-	case len(e.revoked) >= maxRevocations:
+	case s.tooManyRevoked(e):
 		return errors.New("too many tokens are revoked; make a new key and delete the old one, which revokes all")
 	}
 	err := s.exec("INSERT INTO revocation (aor, salt, expires) VALUES (?, ?, ?) "+
@@ -73,6 +58,18 @@ func (s *Store) Revoke(a aor.AOR, salt [8]byte, until time.Time) error {
 	return nil
 }
 
+// tooManyRevoked makes room of revocations that are over, and says whether there
+// is none. The caller holds writing.
+func (s *Store) tooManyRevoked(e *entry) bool {
+	if len(e.revoked) >= maxRevocations {
+		now := time.Now()
+		s.change(func() {
+			maps.DeleteFunc(e.revoked, func(_ [8]byte, until time.Time) bool { return !now.Before(until) })
+		})
+	}
+	return len(e.revoked) >= maxRevocations
+}
+
 // Revoked says whether a token was taken back.
 func (s *Store) Revoked(a aor.AOR, salt [8]byte) bool {
 	s.mu.RLock()
@@ -83,29 +80,4 @@ func (s *Store) Revoked(a aor.AOR, salt [8]byte) bool {
 	}
 	_, ok := e.revoked[salt]
 	return ok
-}
-
-// BindFirstUse binds a first-use token to its holder, if nobody has used it
-// before, and says whether the token is the holder's. Of two who show it at
-// once, one gets it. On an error nobody does.
-func (s *Store) BindFirstUse(a aor.AOR, salt [8]byte, holder [32]byte, until time.Time) (bool, error) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	e := s.users[a]
-	if e == nil {
-		return false, fmt.Errorf("user %s: %w", a, ErrNotFound)
-	}
-	if bound, ok := e.firstUse[salt]; ok {
-		return bound == holder, nil
-	}
-	if len(e.firstUse) >= maxRevocations {
-		return false, errors.New("too many first-use tokens")
-	}
-	err := s.exec("INSERT INTO first_use (aor, salt, holder, expires) VALUES (?, ?, ?, ?)",
-		a.String(), salt[:], holder[:], until.Unix())
-	if err != nil {
-		return false, err
-	}
-	s.change(func() { e.firstUse[salt] = holder })
-	return true, nil
 }

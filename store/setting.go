@@ -34,11 +34,12 @@ type Settings struct {
 	RecentDays    int       // who was called in so many days may call back; 0: nobody
 	SilentNotices bool      // no notice of silenced calls
 	WindowUntil   time.Time // until then anybody may ring
+	OpenUses      int       // how many calls each of the user's open tokens lets ring
 }
 
 // DefaultSettings are a new user's.
 func DefaultSettings() Settings {
-	return Settings{ProtectIP: Strangers, RingStrangers: true, RecentDays: 7}
+	return Settings{ProtectIP: Strangers, RingStrangers: true, RecentDays: 7, OpenUses: 10}
 }
 
 // A setting is one name that a user may set.
@@ -82,6 +83,10 @@ func settings() []setting {
 			func(s Settings) string { return named(!s.SilentNotices) },
 		},
 		{"window", "a time as 30m or 2h, or off", setWindow, showWindow},
+		{
+			"open_uses", "a number of calls from 0 to 1000", setOpenUses,
+			func(s Settings) string { return strconv.Itoa(s.OpenUses) },
+		},
 	}
 }
 
@@ -101,6 +106,19 @@ func setRecent(s *Settings, v string) error {
 		return errValue
 	}
 	s.RecentDays = n
+	return nil
+}
+
+// maxOpenUses bounds the calls of an open token (ours: who wants more does not
+// want to silence strangers).
+const maxOpenUses = 1000
+
+func setOpenUses(s *Settings, v string) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 0 || n > maxOpenUses {
+		return errValue
+	}
+	s.OpenUses = n
 	return nil
 }
 

@@ -56,7 +56,7 @@ type entry struct {
 	keys     []Key
 	blocks   map[string]bool
 	revoked  map[[8]byte]time.Time
-	firstUse map[[8]byte][32]byte
+	uses     map[[8]byte]use
 }
 
 //go:embed migrations/*.sql

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -48,12 +49,20 @@ func writes(s *Store, bob, carol aor.AOR) map[string]func() error {
 		"password":   func() error { return s.SetPassword(bob, "y") },
 		"setting":    func() error { return s.SetSetting(bob, "protect_ip", "always") },
 		"key":        func() error { return s.AddKey(bob, key, "") },
+		"old key":    func() error { return s.RetireKey(bob, ancient(), time.Now().Add(time.Hour)) },
 		"block":      func() error { return s.Block(bob, "mallory@example.org") },
 		"revocation": func() error { return s.Revoke(bob, [8]byte{1}, time.Now().Add(time.Hour)) },
 		"first use": func() error {
 			ok, err := s.BindFirstUse(bob, [8]byte{2}, [32]byte{3}, time.Now().Add(time.Hour))
 			if ok == (err != nil) {
 				return fmt.Errorf("bound: %v, and yet %w", ok, err)
+			}
+			return err
+		},
+		"open use": func() error {
+			ok, err := s.CountUse(bob, [8]byte{3}, 1, time.Now().Add(time.Hour))
+			if ok == (err != nil) {
+				return fmt.Errorf("counted: %v, and yet %w", ok, err)
 			}
 			return err
 		},
@@ -65,13 +74,16 @@ func writes(s *Store, bob, carol aor.AOR) map[string]func() error {
 	}
 }
 
+// ancient is a public key that a user has from the beginning.
+func ancient() []byte { return bytes.Repeat([]byte{9}, 32) }
+
 // refuses checks that every write fails as it should while the file takes
 // none, that nothing has changed, and that reading goes on; afterwards all
 // writes go through.
 func refuses(t *testing.T, s *Store, stop func(), again func()) {
 	t.Helper()
 	bob, carol := user(t, "bob"), user(t, "carol")
-	must(t, s.AddUser(bob, "x"))
+	must(t, errors.Join(s.AddUser(bob, "x"), s.AddKey(bob, ancient(), "")))
 	_, _, err := s.Secret("seal", 32)
 	must(t, err)
 	before, _ := s.User(bob)
@@ -83,9 +95,12 @@ func refuses(t *testing.T, s *Store, stop func(), again func()) {
 	}
 	now, ok := s.User(bob)
 	_, carols := s.User(carol)
-	if !ok || now != before || carols || len(s.Keys(bob)) != 0 || s.Settings(bob).ProtectIP != Strangers ||
-		s.Revoked(bob, [8]byte{1}) || s.Blocked(bob, user(t, "mallory")) {
+	if !ok || now != before || carols || len(s.Keys(bob)) != 1 || s.Settings(bob).ProtectIP != Strangers ||
+		s.Uses(bob, [8]byte{3}) != 0 || s.Revoked(bob, [8]byte{1}) || s.Blocked(bob, user(t, "mallory")) {
 		t.Error("something that was not written is there")
+	}
+	if keys, err := s.ListKeys(bob); err != nil || !keys[0].Until.IsZero() {
+		t.Errorf("keys: %v, %v", keys, err)
 	}
 	again()
 	for what, write := range writes(s, bob, carol) {
@@ -118,7 +133,7 @@ func TestReadersDoNotWait(t *testing.T) {
 	t.Parallel()
 	s, path := open(t)
 	bob := user(t, "bob")
-	must(t, s.AddUser(bob, "x"))
+	must(t, errors.Join(s.AddUser(bob, "x"), s.AddKey(bob, ancient(), "")))
 	other, err := sql.Open("sqlite", path)
 	must(t, err)
 	defer other.Close()
@@ -150,7 +165,7 @@ func TestReadersBesideWriters(t *testing.T) {
 	t.Parallel()
 	s, _ := open(t)
 	bob, carol := user(t, "bob"), user(t, "carol")
-	must(t, s.AddUser(bob, "x"))
+	must(t, errors.Join(s.AddUser(bob, "x"), s.AddKey(bob, ancient(), "")))
 	_, _, err := s.Secret("seal", 32)
 	must(t, err)
 	stop := make(chan struct{})
@@ -186,6 +201,8 @@ func read(s *Store, bob, carol aor.AOR) {
 	s.Keys(bob)
 	s.Blocked(bob, carol)
 	s.Revoked(bob, [8]byte{1})
+	s.FirstUser(bob, [8]byte{2})
+	s.Uses(bob, [8]byte{3})
 	s.Recent(bob, carol, 7)
 }
 
@@ -195,7 +212,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	t.Parallel()
 	s, path := open(t)
 	bob := user(t, "bob")
-	must(t, s.AddUser(bob, "x"))
+	must(t, errors.Join(s.AddUser(bob, "x"), s.AddKey(bob, ancient(), "")))
 	for what, write := range writes(s, bob, user(t, "carol")) {
 		if what != "rotation" {
 			must(t, write())
@@ -215,38 +232,8 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	if err != nil || err2 != nil || bound || len(calls) != 1 || !again.Revoked(bob, [8]byte{1}) ||
 		again.Settings(
 			bob,
-		).ProtectIP != Always || len(again.Keys(bob)) != 1 || !again.Recent(bob, user(t, "carol"), 7) {
+		).ProtectIP != Always || len(again.Keys(bob)) != 2 || !again.Recent(bob, user(t, "carol"), 7) {
 		t.Errorf("bound %v, %d calls, %+v, %v, %v", bound, len(calls), again.Settings(bob), err, err2)
-	}
-}
-
-// Two who show a first-use token at once: one of them gets it.
-func TestFirstUseRace(t *testing.T) {
-	t.Parallel()
-	s, _ := open(t)
-	bob := user(t, "bob")
-	must(t, s.AddUser(bob, "x"))
-	var (
-		wait sync.WaitGroup
-		mu   sync.Mutex
-		won  int
-	)
-	for i := range byte(16) {
-		wait.Go(func() {
-			ok, err := s.BindFirstUse(bob, [8]byte{7}, [32]byte{i}, time.Now().Add(time.Hour))
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				t.Error(err)
-			}
-			if ok {
-				won++
-			}
-		})
-	}
-	wait.Wait()
-	if won != 1 {
-		t.Errorf("%d got the token", won)
 	}
 }
 
@@ -322,14 +309,14 @@ func TestDeletedUserLeavesNothing(t *testing.T) {
 	t.Parallel()
 	s, _ := open(t)
 	bob, carol := user(t, "bob"), user(t, "carol")
-	must(t, s.AddUser(bob, "x"))
+	must(t, errors.Join(s.AddUser(bob, "x"), s.AddKey(bob, ancient(), "")))
 	for what, write := range writes(s, bob, carol) {
 		if what != "rotation" {
 			must(t, write())
 		}
 	}
 	must(t, s.DeleteUser(bob))
-	for _, table := range []string{"setting", "key", "block", "revocation", "first_use"} {
+	for _, table := range []string{"setting", "key", "block", "revocation", "first_use", "token_use"} {
 		var n int
 		must(t, s.db.QueryRow("SELECT count(*) FROM "+table+" WHERE aor = ?", bob.String()).Scan(&n))
 		if n != 0 {

@@ -26,8 +26,8 @@ type User struct {
 // load fills the copy in memory.
 func (s *Store) load(ctx context.Context) error {
 	for _, part := range []func(context.Context) error{
-		s.loadUsers, s.loadSettings, s.loadKeys, s.loadBlocks, s.loadRevocations, s.loadFirstUse, s.loadRecent,
-		s.loadUntold,
+		s.forgetTokens, s.loadUsers, s.loadSettings, s.loadKeys, s.loadBlocks, s.loadRevocations, s.loadFirstUse,
+		s.loadOpenUse, s.loadRecent, s.loadUntold,
 	} {
 		if err := part(ctx); err != nil {
 			return err
@@ -60,7 +60,7 @@ func (s *Store) loadUsers(ctx context.Context) error {
 func newEntry(u User) *entry {
 	return &entry{
 		user: u, settings: DefaultSettings(), blocks: map[string]bool{},
-		revoked: map[[8]byte]time.Time{}, firstUse: map[[8]byte][32]byte{},
+		revoked: map[[8]byte]time.Time{}, uses: map[[8]byte]use{},
 	}
 }
 

@@ -1,10 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"crypto/ed25519"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,7 +25,7 @@ func (d *desk) verbs() map[string]func([]string) ([]string, error) {
 	return map[string]func([]string) ([]string, error){
 		"user add": d.userAdd, "user list": d.userList, "user passwd": d.userPasswd, "user delete": d.userDelete,
 		"setting show": d.settingShow, "setting set": d.settingSet,
-		"window open": d.windowOpen, "window close": d.windowClose,
+		"window open": d.windowOpen, "window list": d.windowList, "window close": d.windowClose,
 		"block add": d.blockAdd, "block list": d.blockList, "block delete": d.blockDelete,
 		"key add": d.keyAdd, "key list": d.keyList, "key delete": d.keyDelete,
 		"revoke": d.revoke, "silenced list": d.silencedList, "calls": d.calls,
@@ -164,6 +160,19 @@ func (d *desk) windowOpen(args []string) ([]string, error) {
 	})
 }
 
+func (d *desk) windowList([]string) ([]string, error) {
+	var lines []string
+	for _, u := range d.store.Users() {
+		if until := d.store.Settings(u.AOR).WindowUntil; time.Now().Before(until) {
+			lines = append(lines, fmt.Sprintf("%s  until %s", u.AOR, until.UTC().Format("2006-01-02 15:04 UTC")))
+		}
+	}
+	if len(lines) == 0 {
+		lines = []string{"no window is open"}
+	}
+	return lines, nil
+}
+
 func (d *desk) windowClose(args []string) ([]string, error) {
 	return d.of(args, func(a aor.AOR) ([]string, error) {
 		return done(d.store.SetSetting(a, "window", "off"), "the window of %s is closed from the next call on", a)
@@ -226,75 +235,6 @@ func (d *desk) blockDelete(args []string) ([]string, error) {
 			err = hint(fmt.Errorf("%s does not block %s", a, who), "sotto block list %s shows whom it blocks", a)
 		}
 		return done(err, "%s is no longer blocked for %s", who, a)
-	})
-}
-
-// publicKey reads a public key as `sotto token keygen` prints it.
-func publicKey(text string) (ed25519.PublicKey, error) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(text, keyPrefix))
-	if err != nil || len(raw) != ed25519.PublicKeySize {
-		return nil, hint(errors.New("that is no public key"), "sotto token keygen prints one, beginning with %s", keyPrefix)
-	}
-	return raw, nil
-}
-
-func (d *desk) keyAdd(args []string) ([]string, error) {
-	return d.of(args, func(a aor.AOR) ([]string, error) {
-		k, err := publicKey(args[1])
-		if err != nil {
-			return nil, err
-		}
-		err = d.store.AddKey(a, k, args[2])
-		switch {
-		case errors.Is(err, store.ErrExists):
-			err = hint(fmt.Errorf("%s has this key already", a), "sotto key list %s shows its keys", a)
-		case errors.Is(err, store.ErrTooManyKeys):
-			err = hint(fmt.Errorf("%s has %d keys already", a, store.MaxKeys),
-				"sotto key delete removes one that is no longer used, and with it every token that it signed")
-		}
-		return done(err, "tokens of this key let callers ring %s from the next call on", a)
-	})
-}
-
-func (d *desk) keyList(args []string) ([]string, error) {
-	return d.of(args, func(a aor.AOR) ([]string, error) {
-		keys, err := d.store.ListKeys(a)
-		if err == nil && len(keys) == 0 {
-			return []string{a.String() + " has no keys; sotto token keygen makes one"}, nil
-		}
-		lines := make([]string, 0, len(keys))
-		for _, k := range keys {
-			lines = append(lines, fmt.Sprintf("%s%s  %s  %s", keyPrefix, base64.RawURLEncoding.EncodeToString(k.Public),
-				k.Created.UTC().Format(time.DateOnly), cmp.Or(k.Label, "-")))
-		}
-		return lines, err
-	})
-}
-
-func (d *desk) keyDelete(args []string) ([]string, error) {
-	return d.of(args, func(a aor.AOR) ([]string, error) {
-		k, err := publicKey(args[1])
-		if err != nil {
-			return nil, err
-		}
-		err = d.store.DeleteKey(a, k)
-		if errors.Is(err, store.ErrNotFound) {
-			err = hint(fmt.Errorf("%s has no such key", a), "sotto key list %s shows its keys", a)
-		}
-		return done(err, "every token of this key is void from the next call on")
-	})
-}
-
-// revoke takes back a token by its salt, and keeps that until the token would
-// have expired.
-func (d *desk) revoke(args []string) ([]string, error) {
-	return d.of(args, func(a aor.AOR) ([]string, error) {
-		salt, err := hex.DecodeString(args[1])
-		until, err2 := time.Parse(time.RFC3339, args[2])
-		if err := errors.Join(err, err2); err != nil || len(salt) != saltSize {
-			return nil, errors.Join(errors.New("reading salt"), err)
-		}
-		return done(d.store.Revoke(a, [saltSize]byte(salt), until), "the token is void from the next call on")
 	})
 }
 

@@ -40,10 +40,11 @@ type keyDeleteCmd struct {
 	place
 	User string `arg:"" help:"The recipient, as bob@example.com."`
 	Key  string `arg:"" help:"The public key, as sotto key list prints it."`
+	In   string `help:"Not now, but in so long, as 28d; a new key holds beside it." placeholder:"TIME"`
 }
 
 // Run implements the verb.
-func (c *keyDeleteCmd) Run(t *tell) error { return c.ask(t, "key delete", c.User, c.Key) }
+func (c *keyDeleteCmd) Run(t *tell) error { return c.ask(t, "key delete", c.User, c.Key, c.In) }
 
 // revokeCmd takes back one token.
 type revokeCmd struct {

@@ -3,6 +3,7 @@ package main
 // windowCmd has the verbs of "I expect a call".
 type windowCmd struct {
 	Open  windowOpenCmd  `cmd:"" help:"Let anybody ring a user for a while."`
+	List  windowListCmd  `cmd:"" help:"List whom anybody may ring now."`
 	Close windowCloseCmd `cmd:"" help:"End that while."`
 }
 
@@ -14,6 +15,11 @@ type windowOpenCmd struct {
 
 // Run implements the verb.
 func (c *windowOpenCmd) Run(t *tell) error { return c.ask(t, "window open", c.User, c.For) }
+
+type windowListCmd struct{ place }
+
+// Run implements the verb.
+func (c *windowListCmd) Run(t *tell) error { return c.ask(t, "window list") }
 
 type windowCloseCmd struct {
 	place

@@ -32,9 +32,25 @@ func (p *Phone) Key() ed25519.PrivateKey {
 // Token issues a token of the user's with a key of its own.
 func (p *Phone) Token(g Grant) tokens.Token {
 	p.s.t.Helper()
-	t, err := p.issue(p.Key(), g)
+	return p.TokenOf(p.Key(), g)
+}
+
+// TokenOf issues a token of the user's with a key.
+func (p *Phone) TokenOf(key ed25519.PrivateKey, g Grant) tokens.Token {
+	p.s.t.Helper()
+	t, err := p.issue(key, g)
 	p.s.must(err)
 	return t
+}
+
+// Retires has a key of the user's end in a while.
+func (p *Phone) Retires(key ed25519.PrivateKey, in time.Duration) {
+	p.s.t.Helper()
+	public, ok := key.Public().(ed25519.PublicKey)
+	if !ok {
+		p.s.t.Fatal("key has no public half")
+	}
+	p.s.must(p.s.Store.RetireKey(user(p.User), public, time.Now().Add(in)))
 }
 
 // Forged issues a token with a key that the server does not know.
