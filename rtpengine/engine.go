@@ -13,6 +13,7 @@
 //  3. latch.go: is this the party whose packets we take? else drop and count
 //  4. count.go: packets, bytes, loss, jitter, last heard
 //  5. rtcp.go, for RTCP in the clear: nothing that names the sender passes
+//     ice.go, for STUN: the check of the party's agent leads media to where it is
 //  6. out to the other party, from the engine's own address and port
 //
 // session.go holds what was negotiated, sdp.go re-writes a description line by

@@ -37,6 +37,8 @@ type keptFace struct {
 	Port      uint16 // 0: not open
 	RTP, RTCP keptLatch
 	Codecs    []string
+	ICE       [2]credentials `json:",omitzero"` // ours, and the party's
+	Nominated [2]uint32      `json:",omitzero"` // priorities; 0: no pair of that component
 }
 
 type keptLatch struct {
@@ -157,6 +159,8 @@ func (s *session) kept() kept {
 			f := &t.faces[side]
 			ks.Faces[side] = keptFace{
 				Addr: f.addr, RTP: f.latch.kept(), RTCP: f.latchC.kept(), Codecs: f.codecs,
+				ICE:       [2]credentials{f.ice.own, f.ice.peer},
+				Nominated: [2]uint32{f.ice.rtp.kept(), f.ice.rtcp.kept()},
 			}
 			if f.rtp != nil {
 				ks.Faces[side].Port = f.port
@@ -225,10 +229,27 @@ func (e *Engine) restore(id ID, text []byte) error {
 	return nil
 }
 
+// kept is the priority of the nominated pair, 0 without one: a candidate's is
+// never 0 (RFC 8445 §5.1.2).
+func (n nominee) kept() uint32 {
+	if n.checked.IsZero() {
+		return 0
+	}
+	return max(n.priority, 1)
+}
+
+func nominated(priority uint32) nominee {
+	if priority == 0 {
+		return nominee{}
+	}
+	return nominee{priority, time.Now()}
+}
+
 // reopen binds the ports of a face again.
 func (s *session) reopen(t *stream, side Side, k keptFace) error {
 	f := &t.faces[side]
 	f.latch, f.latchC, f.codecs, f.alias = k.RTP.latch(), k.RTCP.latch(), k.Codecs, s.aliases[side]
+	f.ice = agent{own: k.ICE[0], peer: k.ICE[1], rtp: nominated(k.Nominated[0]), rtcp: nominated(k.Nominated[1])}
 	if k.Port == 0 {
 		return nil
 	}

@@ -36,6 +36,7 @@ type mediaLine struct {
 	attrs   []string
 	bands   []string
 	codecs  []string
+	ice     credentials // of the author's agent; never leaves
 }
 
 // Limits of a description (ours): a call with every codec, video, text and
@@ -70,6 +71,7 @@ func readSDP(b []byte) (*description, error) {
 		if err != nil {
 			return nil, err
 		}
+		line.ice = readICE(in, m)
 		d.media = append(d.media, line)
 	}
 	return d, nil
@@ -230,32 +232,45 @@ func (l *mediaLine) attributes(m *sdp.MediaDescription) {
 
 // write is the description for a party from c= on: our addresses and ports,
 // and of the other party only what may leave.
-func (d *description) write(s *session, to Side) []byte {
+func (d *description) write(s *session, to Side, answer bool) []byte {
 	var b bytes.Buffer
 	b.WriteString("s=-\r\nc=" + connection(s.addrs[to].Advertised) + "\r\nt=0 0\r\n")
 	for _, a := range d.attrs {
 		b.WriteString("a=" + a + "\r\n")
 	}
+	if s.lite(to) {
+		b.WriteString("a=ice-lite\r\n")
+	}
 	for i, m := range d.media {
-		port := s.streams[i].faces[to].port
-		if m.port == 0 || s.streams[i].rejected {
-			port = 0
-		}
-		fmt.Fprintf(&b, "m=%s %d %s %s\r\n", m.kind, port, m.proto, strings.Join(m.formats, " "))
-		if port == 0 {
+		t := s.streams[i]
+		f := &t.faces[to]
+		if m.port == 0 || t.rejected {
+			m.write(&b, 0, nil)
 			continue
 		}
-		for _, line := range m.bands {
-			b.WriteString("b=" + line + "\r\n")
-		}
-		for _, a := range m.attrs {
-			b.WriteString("a=" + m.direction(a) + "\r\n")
-		}
-		if m.held && !m.directed() {
-			b.WriteString("a=sendonly\r\n")
-		}
+		m.write(&b, f.port, f.ice.lines(netip.AddrPortFrom(s.addrs[to].Advertised, f.port), answer && t.mux))
 	}
 	return b.Bytes()
+}
+
+// write is the section on a port of ours, 0 to refuse it, with attributes of ours.
+func (l *mediaLine) write(b *bytes.Buffer, port uint16, ours []string) {
+	fmt.Fprintf(b, "m=%s %d %s %s\r\n", l.kind, port, l.proto, strings.Join(l.formats, " "))
+	if port == 0 {
+		return
+	}
+	for _, line := range l.bands {
+		b.WriteString("b=" + line + "\r\n")
+	}
+	for _, a := range l.attrs {
+		b.WriteString("a=" + l.direction(a) + "\r\n")
+	}
+	if l.held && !l.directed() {
+		b.WriteString("a=sendonly\r\n")
+	}
+	for _, a := range ours {
+		b.WriteString("a=" + a + "\r\n")
+	}
 }
 
 // direction turns RFC 2543's hold into RFC 3264's (§8.4): who takes no media

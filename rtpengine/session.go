@@ -41,6 +41,7 @@ type agreed struct {
 	udptl, secure, mux, rejected bool
 	latch, latchC                [2]latch
 	codecs                       [2][]string
+	ice                          [2]agent
 }
 
 func newSession(e *Engine, l *loop) *session {
@@ -73,9 +74,9 @@ func (s *session) offer(b Body) ([]byte, error) {
 	for i, m := range d.media {
 		s.streams[i].mux = m.mux
 	}
-	s.apply(d, b)
+	s.apply(d, b, true)
 	s.edit()
-	return s.write(d, b.From.Other()), nil
+	return s.write(d, b.From.Other(), false), nil
 }
 
 // answer takes an answer.
@@ -102,9 +103,9 @@ func (s *session) answer(b Body) ([]byte, error) {
 		}
 		s.streams[i].mux = s.streams[i].mux && m.mux
 	}
-	s.apply(d, b)
+	s.apply(d, b, false)
 	s.edit()
-	return s.write(d, b.From.Other()), nil
+	return s.write(d, b.From.Other(), true), nil
 }
 
 // open makes streams and opens the sockets that the description needs, toward
@@ -209,7 +210,7 @@ func (s *session) shrink(n int) {
 }
 
 // apply notes what a description says about its author.
-func (s *session) apply(d *description, b Body) {
+func (s *session) apply(d *description, b Body, offer bool) {
 	for i, m := range d.media {
 		t := s.streams[i]
 		t.media, t.udptl = m.kind, m.udptl
@@ -220,9 +221,7 @@ func (s *session) apply(d *description, b Body) {
 		if t.rejected {
 			continue
 		}
-		source := b.Source.Unmap()
-		f.latch.set(m.rtp, source, b.Split)
-		f.latchC.set(m.rtcp, source, b.Split)
+		f.signalled(m, b, offer)
 	}
 }
 
@@ -233,7 +232,7 @@ func (s *session) agreed() []agreed {
 		a := agreed{media: t.media, udptl: t.udptl, secure: t.secure, mux: t.mux, rejected: t.rejected}
 		for side := range t.faces {
 			f := &t.faces[side]
-			a.latch[side], a.latchC[side], a.codecs[side] = f.latch, f.latchC, f.codecs
+			a.latch[side], a.latchC[side], a.codecs[side], a.ice[side] = f.latch, f.latchC, f.codecs, f.ice
 		}
 		all = append(all, a)
 	}
@@ -255,15 +254,15 @@ func (s *session) rollback() {
 		t.media, t.udptl, t.secure, t.mux, t.rejected = a.media, a.udptl, a.secure, a.mux, a.rejected
 		for side := range t.faces {
 			f := &t.faces[side]
-			f.latch, f.latchC, f.codecs = a.latch[side], a.latchC[side], a.codecs[side]
+			f.latch, f.latchC, f.codecs, f.ice = a.latch[side], a.latchC[side], a.codecs[side], a.ice[side]
 		}
 	}
 	s.before = nil
 }
 
 // write makes the description for a party, with the version that it needs.
-func (s *session) write(d *description, to Side) []byte {
-	body := d.write(s, to)
+func (s *session) write(d *description, to Side, answer bool) []byte {
+	body := d.write(s, to, answer)
 	o := &s.origin[to]
 	if o.body != nil && !bytes.Equal(o.body, body) {
 		o.version++

@@ -31,6 +31,7 @@ type face struct {
 	codecs []string
 	flow   kflow // of the kernel's plane
 	alias  alias // as which the other party knows this one in RTCP
+	ice    agent // of ours, toward the party
 }
 
 // kind is what a packet is, by its first bytes (RFC 7983 §7).
@@ -79,7 +80,7 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	}
 	switch {
 	case k == kindSTUN:
-		t.answerSTUN(in, lt, rtcpPort, b, from)
+		t.stun(in, out, lt, rtcpPort, b, from)
 		return
 	case !t.belongs(k, rtcpPort):
 		in.counts.dropped[dropKind]++
@@ -179,9 +180,14 @@ func (t *stream) forward(in, out *face, control bool, b []byte) {
 // full is how many packets of the party its sockets had no room for.
 func (f *face) full() uint64 { return f.rtp.drops() + f.rtcp.drops() }
 
-// answerSTUN answers a Binding request of the party's host; it never crosses,
-// and nothing is learnt from it: it is not authenticated.
-func (t *stream) answerSTUN(in *face, lt *latch, rtcpPort bool, b []byte, from netip.AddrPort) {
+// stun answers a Binding request; it never crosses. One that is no check of
+// the party's agent is answered if it comes from the party's host, and nothing
+// is learnt from it: it is not authenticated.
+func (t *stream) stun(in, out *face, lt *latch, rtcpPort bool, b []byte, from netip.AddrPort) {
+	if in.ice.on() && stun.HasUsername(b) {
+		t.check(in, out, lt, rtcpPort, b, from)
+		return
+	}
 	if !lt.related(from) {
 		in.counts.dropped[dropSource]++
 		return

@@ -98,3 +98,29 @@ func FuzzBindingResponse(f *testing.F) {
 		}
 	})
 }
+
+// FuzzReadCheck: without the password nothing is a check, and an answer to one
+// is no check in turn.
+func FuzzReadCheck(f *testing.F) {
+	name, pwd := stun.NewUsername("ours:theirs"), stun.NewShortTermIntegrity("password")
+	f.Add(request(f, name, pwd, stun.Fingerprint))
+	f.Add(request(f, name, pwd))
+	f.Add(request(f, name))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		HasUsername(b)
+		if _, ok := ReadCheck(b, "ours", "another", "theirs"); ok {
+			t.Errorf("%x is a check of whoever guessed the password", b)
+		}
+		c, ok := ReadCheck(b, "ours", "password", "theirs")
+		if !ok {
+			return
+		}
+		answer, err := c.Answer(peers[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := ReadCheck(answer, "ours", "password", "theirs"); ok {
+			t.Errorf("the answer is a check: %x", answer)
+		}
+	})
+}
