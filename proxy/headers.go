@@ -77,6 +77,7 @@ var treatments = []headerTreatment{
 	{"Security-Verify", nil, whyHop},
 	{"Privacy-Token", nil, whyHop},
 	{"X-Privacy-Token", nil, whyHop},
+	{"Privacy-Token-Offer", nil, "is checked, and written anew for whom it is meant (offer.go)"},
 	{"Privacy", nil, "is asked of this proxy, which grants it (RFC 3323 §5)"},
 	{"User-Agent", nil, whyDevice},
 	{"Server", nil, whyDevice},

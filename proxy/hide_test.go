@@ -258,7 +258,7 @@ var leaksHeaders = []string{
 	"Error-Info", "Icon", "Warning", "Reason", "Retry-After", "Timestamp", "Subject", "Session-ID",
 	"Identity", "Authorization", "Proxy-Authorization", "Allow", "Supported", "Accept",
 	"Accept-Language", "Require", "Date", "Refer-To", "Replaces", "Join", "Target-Dialog",
-	"In-Reply-To", "Privacy", "Privacy-Token", "X-Privacy-Token", "Allow-Events", "Event",
+	"In-Reply-To", "Privacy", "Privacy-Token", "X-Privacy-Token", "Privacy-Token-Offer", "Allow-Events", "Event",
 	"Subscription-State", "Content-Disposition", "Content-Encoding", "MIME-Version",
 }
 

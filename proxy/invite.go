@@ -159,9 +159,9 @@ func (c *call) decide(w wishes, verdict, because string) {
 // treatment is how the call's messages cross: sealed or record-routed.
 func (c *call) treatment() treatment {
 	if c.protected {
-		return &sealed{p: c.p, call: c, from: callerLeg, srv: c.srv, shownTag: c.shownTag}
+		return &sealed{p: c.p, call: c, from: callerLeg, srv: c.srv, shownTag: c.shownTag, offer: c.offer()}
 	}
-	return &plain{p: c.p, call: c, from: callerLeg, srv: c.srv, uri: c.dialled}
+	return &plain{p: c.p, call: c, from: callerLeg, srv: c.srv, uri: c.dialled, offer: c.offer()}
 }
 
 // follow keeps the record in step with a fork that speaks for itself.

@@ -26,6 +26,8 @@ type plain struct {
 	from leg
 	box  *box    // from our Route entry; nil outside a dialog
 	uri  sip.Uri // the Request-URI without tokens
+
+	offer offer // of the request that starts the dialog
 }
 
 // key names the call's record.
@@ -48,6 +50,7 @@ func (t *plain) request(b *branch) (*sip.Request, error) {
 	out := wire.Fork(in)
 	out.Recipient = *b.target.uri.Clone()
 	t.strip(b, out)
+	t.offer.write(out, b.target)
 	if err := t.p.seal.mapDialogs(out); err != nil {
 		return nil, err
 	}

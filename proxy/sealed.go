@@ -27,6 +27,7 @@ type sealed struct {
 	from     leg    // who sent the request
 	box      *box   // what the sender's Request-URI held; nil outside a dialog
 	shownTag string // facade: the tag by which the caller knows the device
+	offer    offer  // of the request that starts the dialog
 }
 
 // key names the call's record, from the caller's side.
@@ -63,6 +64,7 @@ func (t *sealed) request(b *branch) (*sip.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.offer.write(out, b.target)
 	setRoutes(out, b.target.routes)
 	if sdpOf(in) != nil {
 		setSDP(out, body)

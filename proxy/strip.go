@@ -10,7 +10,7 @@ import (
 
 // consumed has the headers that are meant for this server and end here, also
 // where a call is not protected.
-var consumed = []string{"privacy-token", "x-privacy-token"}
+var consumed = []string{"privacy-token", "x-privacy-token", "privacy-token-offer"}
 
 // asserting has what only neighbours that trust each other may tell (RFC 3325
 // §5, RFC 7315 §4, the network's headers of leaks.md §1). Privacy is granted here.

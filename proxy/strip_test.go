@@ -17,6 +17,7 @@ func TestStrip(t *testing.T) {
 		"Proxy-Authorization: "+toUs, "Proxy-Authorization: "+toThem, "proxy-authorization: "+toUs,
 		"AUTHORIZATION: "+toUs, "Authorization: Bearer M4RK3R",
 		"Privacy-Token: pt1.a", "x-privacy-token: pt1.b", "privacy-token: pt1.c",
+		"privacy-token-offer: pt1.d",
 		"p-asserted-identity: <sip:boss@example.com>", "P-Asserted-Identity: <tel:+1>",
 		"P-Preferred-Identity: <sip:x@y>", "Remote-Party-ID: <sip:x@y>", "Privacy: id",
 		"User-Agent: kept", "k: timer", "Subject: kept",
@@ -24,7 +25,7 @@ func TestStrip(t *testing.T) {
 	req := parseRequest(t, text)
 	strip(req, ours, false)
 	for _, gone := range []string{
-		"Privacy-Token", "X-Privacy-Token", "Authorization", "P-Asserted-Identity",
+		"Privacy-Token", "X-Privacy-Token", "Privacy-Token-Offer", "Authorization", "P-Asserted-Identity",
 		"P-Preferred-Identity", "Remote-Party-ID", "Privacy",
 	} {
 		if v := valuesOf(req, gone); len(v) > 0 {
@@ -59,14 +60,14 @@ func TestStripResponse(t *testing.T) {
 	text := lines(
 		"SIP/2.0 200 OK", "Via: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1", "From: <sip:a@b>;tag=1",
 		"To: <sip:b@b>;tag=2", "Call-ID: x", "CSeq: 1 INVITE", "P-Asserted-Identity: <sip:b@b>",
-		"Privacy-Token: x", "Server: kept")
+		"Privacy-Token: x", "Privacy-Token-Offer: x", "Server: kept")
 	for trusted, want := range map[bool]int{true: 1, false: 0} {
 		res := parseResponse(t, text)
 		stripResponse(res, trusted)
 		if got := len(valuesOf(res, "P-Asserted-Identity")); got != want {
 			t.Errorf("trusted %v: %d", trusted, got)
 		}
-		tokens := len(valuesOf(res, "Privacy-Token"))
+		tokens := len(valuesOf(res, "Privacy-Token")) + len(valuesOf(res, "Privacy-Token-Offer"))
 		if len(valuesOf(res, "Server")) != 1 || tokens != 0 || res.Via() == nil {
 			t.Errorf("trusted %v:\n%s", trusted, res)
 		}

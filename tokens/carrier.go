@@ -15,6 +15,10 @@ const (
 	Param       = "pt"              // URI parameter, or parameter of To
 )
 
+// OfferHeader is the header in which a recipient gives a token to whomever the
+// recipient calls or writes to.
+const OfferHeader = "Privacy-Token-Offer"
+
 // maxInHeader bounds the tokens of one header.
 const maxInHeader = 3
 
