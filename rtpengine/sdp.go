@@ -45,6 +45,8 @@ const (
 	maxSDP     = 32 << 10
 	maxStreams = 8
 	maxFormats = 64
+
+	maxBandwidth = 1e9 // bits a second; more is no bandwidth, and could be an address
 )
 
 // notSafe says why a description cannot be relayed, without saying what is in it.
@@ -125,8 +127,9 @@ func readMedia(m *sdp.MediaDescription, session *sdp.ConnectionInformation) (*me
 	if known == "" || !kinds[out.kind] || m.MediaName.Port.Value == 0 {
 		return refused(m, proto), nil
 	}
+	without := nameless(m)
 	for _, f := range m.MediaName.Formats {
-		if format(f, out.udptl) && len(out.formats) < maxFormats {
+		if format(f, out.udptl) && !without[f] && len(out.formats) < maxFormats {
 			out.formats = append(out.formats, f)
 		}
 	}
@@ -140,20 +143,41 @@ func readMedia(m *sdp.MediaDescription, session *sdp.ConnectionInformation) (*me
 	return out, nil
 }
 
+// named are the media, and transports the ones beside those relayed, of an m= line that is refused
+// as it stands. Any other name would be a text of the sender's.
+var (
+	named      = words("audio video text image application message")
+	transports = words(`TCP/MSRP TCP/TLS/MSRP TCP/BFCP TCP/TLS/BFCP UDP/BFCP UDP/TLS/BFCP TCP/DTLS/BFCP
+		UDP/DTLS/SCTP TCP/DTLS/SCTP DTLS/SCTP SCTP SCTP/DTLS TCP UDP TCP/RTP/AVP TCP/RTP/AVPF
+		TCP/TLS/RTP/SAVP TCP/DTLS/RTP/SAVP TCP/DTLS/RTP/SAVPF UDP/TLS/UDPTL`)
+)
+
 // refused is an m= line that is kept in its place with port 0 (RFC 3264 §6).
 func refused(m *sdp.MediaDescription, proto string) *mediaLine {
 	out := &mediaLine{kind: "audio", proto: "RTP/AVP", formats: []string{"0"}}
-	if word(m.MediaName.Media) && word(strings.ReplaceAll(proto, "/", "")) {
-		out.kind, out.proto = m.MediaName.Media, proto
-		out.formats = []string{"0"}
-		if relayed[strings.ToUpper(proto)] == "" {
-			out.formats = []string{"*"}
+	known := relayed[strings.ToUpper(proto)]
+	if !named[m.MediaName.Media] || known == "" && !transports[proto] {
+		return out
+	}
+	out.kind, out.proto = m.MediaName.Media, proto
+	if known == "" {
+		out.formats = []string{"*"}
+	}
+	for _, f := range m.MediaName.Formats {
+		if number(f, 127) || f == "webrtc-datachannel" || f == "t38" {
+			out.formats = []string{f}
+			break
 		}
-		for _, f := range m.MediaName.Formats {
-			if number(f, 127) || word(f) && len(f) <= 20 {
-				out.formats = []string{f}
-				break
-			}
+	}
+	return out
+}
+
+// nameless are the payload types whose codec has a name that may not leave.
+func nameless(m *sdp.MediaDescription) map[string]bool {
+	out := map[string]bool{}
+	for _, a := range m.Attributes {
+		if pt, _, _ := strings.Cut(a.Value, " "); a.Key == "rtpmap" && !known(a.Value) {
+			out[pt] = true
 		}
 	}
 	return out
@@ -213,7 +237,7 @@ func (l *mediaLine) attributes(m *sdp.MediaDescription) {
 		case "rtcp-mux":
 			l.mux = true
 		case "rtpmap":
-			if _, name, ok := strings.Cut(a.Value, " "); ok && rtpmap.MatchString(a.Value) {
+			if _, name, ok := strings.Cut(a.Value, " "); ok && known(a.Value) {
 				l.codecs = append(l.codecs, name)
 			}
 		}
@@ -224,7 +248,7 @@ func (l *mediaLine) attributes(m *sdp.MediaDescription) {
 	}
 	l.secure = l.secure || strings.Contains(l.proto, "SAVP")
 	for _, b := range m.Bandwidth {
-		if bandwidth[b.Type] && !b.Experimental {
+		if bandwidth[b.Type] && !b.Experimental && b.Bandwidth < maxBandwidth {
 			l.bands = append(l.bands, b.Type+":"+strconv.FormatUint(b.Bandwidth, 10))
 		}
 	}
