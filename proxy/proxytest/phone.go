@@ -208,3 +208,6 @@ func (p *Phone) HeardAt(code int, from time.Time) []time.Duration { return p.tim
 func (p *Phone) Heeds(prefix string) bool {
 	return slices.ContainsFunc(p.Heard(), func(l string) bool { return strings.HasPrefix(l, prefix) })
 }
+
+// Mark is what stands in every text by which the phone names itself.
+func (p *Phone) Mark() string { return p.markers[1] }
