@@ -29,7 +29,7 @@ type identity struct {
 	kind kind
 	aor  aor.AOR
 	peer *peer
-	from string // what From claims, for the owner's list: sanitised
+	from string // what From claims, for the owner's list: sanitised, in lower case (no I for an l)
 }
 
 // String names the sender for the owner of a call.
@@ -105,7 +105,7 @@ func (pr *peer) shows(f *flow.Flow) bool {
 // ours proves (407 until it does), anybody else is nobody.
 func (p *Proxy) identify(s *txn.Server) (identity, error) {
 	from := s.Req.From().Address
-	who := identity{from: sanitise(from.User + "@" + from.Host)}
+	who := identity{from: sanitise(strings.ToLower(from.User + "@" + from.Host))}
 	if pr := p.peerOf(s.Flow); pr != nil {
 		who.peer = pr
 		if pr.Trusted {

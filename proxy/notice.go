@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -26,26 +24,32 @@ func (p *Proxy) silenced(c *call) {
 		return // nobody to tell
 	}
 	quiet := c.judgement.reason == blockedByRecipient || p.store.Settings(c.callee).SilentNotices
+	caller, verified := c.callerText()
 	entry := store.Silenced{
-		Recipient: c.callee, Caller: c.who.callerText(), At: time.Now(),
+		Recipient: c.callee, Caller: caller, Verified: verified, At: time.Now(),
 		Media: mediaOf(sdpOf(c.srv.Req)), Reason: c.judgement.reason.String(), Notified: quiet,
 	}
 	p.later("silenced call", func() error {
 		err := p.store.AddSilenced(entry)
 		if err == nil && !quiet {
-			p.notices.schedule(p, entry.Recipient)
+			p.notices.schedule(p, entry.Recipient, []store.Silenced{entry})
 		}
 		return err
 	})
 }
 
-// callerText is how a notice names a caller: the address of record, and never
-// a display name, which the caller chose.
-func (i identity) callerText() string {
-	if !i.aor.IsZero() {
-		return sanitise(i.aor.String())
+// callerText is how the recipient reads who called, and whether that is
+// established: the address of record, and never a display name, which the
+// caller chose. Who asked to be nobody (RFC 3323 §4.1) is nobody here, too.
+func (c *call) callerText() (text string, verified bool) {
+	req := c.srv.Req
+	switch {
+	case c.p.anonymous(req.From().Address), hasPrivacy(req, "user"), hasPrivacy(req, "id"):
+		return store.Anonymous, false
+	case c.who.aor.IsZero():
+		return c.who.from, false
 	}
-	return i.from
+	return sanitise(c.who.aor.String()), true
 }
 
 // mediaOf is "video" when an offer has a video stream, else "audio".
@@ -56,67 +60,6 @@ func mediaOf(sdp []byte) string {
 	return "audio"
 }
 
-// A noticeTable knows which recipients have a notice under way, so that calls
-// that come close together make one notice. Safe for concurrent use.
-type noticeTable struct {
-	mu      sync.Mutex
-	pending map[aor.AOR]*txn.Timer
-	closed  bool
-}
-
-func newNoticeTable() *noticeTable {
-	return &noticeTable{pending: map[aor.AOR]*txn.Timer{}}
-}
-
-// len is the number of recipients with a notice under way.
-func (t *noticeTable) len() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.pending)
-}
-
-// maxPending bounds the recipients with a notice under way (ours; the calls
-// themselves are kept in the store and told at the next chance).
-const maxPending = 10000
-
-// schedule sends the recipient's notice after a random time, so that it does
-// not tell when exactly the call came (design §5).
-func (t *noticeTable) schedule(p *Proxy, to aor.AOR) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed || t.pending[to] != nil || len(t.pending) >= maxPending {
-		return
-	}
-	wait := between(p.cfg.Notice.MinDelay, p.cfg.Notice.MaxDelay+1)
-	t.pending[to] = p.txn.After(to.String(), wait, func() {
-		t.mu.Lock()
-		delete(t.pending, to)
-		t.mu.Unlock()
-		p.later("notice", func() error { return p.notify(to) })
-	})
-}
-
-// registered tells a recipient who was offline.
-func (t *noticeTable) registered(p *Proxy, to aor.AOR) {
-	p.later("notice", func() error {
-		calls, err := p.store.PendingNotices(to)
-		if err == nil && len(calls) > 0 {
-			t.schedule(p, to)
-		}
-		return err
-	})
-}
-
-func (t *noticeTable) close() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.closed = true
-	for to, timer := range t.pending {
-		timer.Stop()
-		delete(t.pending, to)
-	}
-}
-
 // notify sends one notice of all calls that the recipient was not told of, to
 // every device; the calls count as told once a device has taken it.
 func (p *Proxy) notify(to aor.AOR) error {
@@ -124,23 +67,23 @@ func (p *Proxy) notify(to aor.AOR) error {
 	if err != nil || len(calls) == 0 {
 		return err
 	}
-	text := noticeText(calls)
-	ids := make([]int64, 0, len(calls))
-	for _, c := range calls {
-		ids = append(ids, c.ID)
-	}
-	p.tell(to, text, ids)
+	p.tell(to, noticeText(calls), calls)
 	return nil
 }
 
-// tell sends a text to every device of a user; ids are the silenced calls
+// tell sends a text to every device of a user; calls are the silenced calls
 // that it tells of.
-func (p *Proxy) tell(to aor.AOR, text string, ids []int64) {
+func (p *Proxy) tell(to aor.AOR, text string, calls []store.Silenced) {
 	err := p.txn.Do(to.String(), func() {
+		n := &notice{p: p, to: to, calls: calls}
+		sent := 0
 		for _, t := range p.devices(to) {
-			if fl := p.flowOf(t); fl != nil {
-				p.sendNotice(fl, t, text, ids)
+			if fl := p.flowOf(t); fl != nil && p.sendNotice(fl, t, text, n) {
+				sent++
 			}
+		}
+		if sent > 0 && len(calls) > 0 {
+			p.notices.begins(to, sent)
 		}
 	})
 	if err != nil {
@@ -148,8 +91,8 @@ func (p *Proxy) tell(to aor.AOR, text string, ids []int64) {
 	}
 }
 
-// sendNotice sends the MESSAGE (RFC 3428) to one device.
-func (p *Proxy) sendNotice(fl *flow.Flow, t target, text string, ids []int64) {
+// sendNotice sends the MESSAGE (RFC 3428) to one device, and says whether it is on its way.
+func (p *Proxy) sendNotice(fl *flow.Flow, t target, text string, n *notice) bool {
 	req := sip.NewRequest(sip.MESSAGE, t.uri)
 	from := sip.Uri{Scheme: "sip", User: noticeUser, Host: t.aor.Host()}
 	callID := sip.CallIDHeader(txn.NewBranch() + "@" + t.aor.Host())
@@ -167,62 +110,43 @@ func (p *Proxy) sendNotice(fl *flow.Flow, t target, text string, ids []int64) {
 	req.AppendHeader(&sip.CSeqHeader{SeqNo: 1, MethodName: sip.MESSAGE})
 	req.AppendHeader(sip.NewHeader("Content-Type", "text/plain;charset=utf-8"))
 	req.SetBody([]byte(text))
-	if _, err := p.txn.Start(t.aor.String(), req, fl, &noticeSink{p: p, ids: ids}); err != nil {
+	_, err := p.txn.Start(t.aor.String(), req, fl, n)
+	if err != nil {
 		p.log.Info("notice not sent", "to", t.aor, "err", err)
 	}
+	return err == nil
 }
 
-// A noticeSink marks calls as told once a device has taken their notice.
-type noticeSink struct {
-	p   *Proxy
-	ids []int64
+// A notice is one text to all devices of a user. It belongs to the user's worker.
+type notice struct {
+	p     *Proxy
+	to    aor.AOR
+	calls []store.Silenced // that it tells of; none: of something else
+	taken bool             // by a device
 }
 
-// Response implements txn.Sink.
-func (n *noticeSink) Response(_ *txn.Client, res *sip.Response) {
-	if res.StatusCode < 200 || res.StatusCode >= 300 || len(n.ids) == 0 {
+// Response implements txn.Sink: the calls are told once a device has taken the notice.
+func (n *notice) Response(_ *txn.Client, res *sip.Response) {
+	if res.StatusCode < 200 || len(n.calls) == 0 {
 		return
 	}
-	n.p.later("notice", func() error { return n.p.store.MarkNotified(n.ids) })
+	n.p.notices.ends(n.to)
+	if n.taken || res.StatusCode >= 300 {
+		return
+	}
+	n.taken = true
+	n.p.notices.told(n.to, n.calls)
+	ids := make([]int64, 0, len(n.calls))
+	for _, c := range n.calls {
+		ids = append(ids, c.ID)
+	}
+	n.p.later("notice", func() error { return n.p.store.MarkNotified(ids) })
 }
 
 // Failed implements txn.Sink: the calls stay pending until the next REGISTER.
-func (n *noticeSink) Failed(_ *txn.Client, err error) {
+func (n *notice) Failed(_ *txn.Client, err error) {
+	if len(n.calls) > 0 {
+		n.p.notices.ends(n.to)
+	}
 	n.p.log.Info("notice not delivered", "err", err)
 }
-
-// maxNamed bounds the callers that one notice names (ours: it is a notice,
-// not a channel).
-const maxNamed = 5
-
-// noticeText is a notice: who called how often, and when last, in UTC.
-func noticeText(calls []store.Silenced) string {
-	if len(calls) == 1 {
-		c := calls[0]
-		return fmt.Sprintf("Silenced call from %s (%s), %s.", c.Caller, c.Media, stamp(c.At))
-	}
-	count, last, order := map[string]int{}, map[string]time.Time{}, []string{}
-	for _, c := range calls {
-		if count[c.Caller] == 0 {
-			order = append(order, c.Caller)
-		}
-		count[c.Caller]++
-		last[c.Caller] = c.At
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d silenced calls:", len(calls))
-	for i, who := range order {
-		if i == maxNamed {
-			fmt.Fprintf(&b, "\n… and %d more callers", len(order)-maxNamed)
-			break
-		}
-		fmt.Fprintf(&b, "\n%d from %s, last %s", count[who], who, stamp(last[who]))
-	}
-	return b.String()
-}
-
-// stamp is a time as a notice writes it.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
-
-// uriOf is the SIP URI of an address of record.
-func uriOf(a aor.AOR) sip.Uri { return sip.Uri{Scheme: "sip", User: a.User(), Host: a.Host()} }

@@ -126,6 +126,7 @@ func (p *Proxy) Start() ([]Bound, error) {
 		}
 		p.bound = append(p.bound, Bound{l.Transport, addr})
 	}
+	p.notices.restart(p.store.Untold())
 	p.done.Add(1)
 	go p.housekeep()
 	return p.bound, nil
@@ -235,6 +236,7 @@ func (p *Proxy) housekeep() {
 		case now := <-tick.C:
 			p.loc.Expire(now)
 			p.rotateOld(now)
+			p.notices.tick(p, now)
 			for _, session := range p.calls.forget(now) {
 				p.endMedia(session)
 			}

@@ -43,7 +43,7 @@ func (p *Proxy) register(s *txn.Server) error {
 		return err
 	}
 	if len(bindings) > 0 {
-		p.notices.registered(p, a)
+		p.notices.look(p, a)
 	}
 	return nil
 }

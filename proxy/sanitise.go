@@ -1,6 +1,10 @@
 package proxy
 
-import "strings"
+import (
+	"strings"
+
+	"sotto/store"
+)
 
 // maxSanitised bounds what an owner reads of a caller, in characters (clients.md §3).
 const maxSanitised = 128
@@ -9,7 +13,7 @@ const maxSanitised = 128
 // of an owner, who reads it in a notice, a list or a terminal: ASCII, at most
 // maxSanitised characters, only those that stand in an address. What is not is
 // shown as "?". Slash and colon are not: no phone takes the rest for a link to
-// a page. Nothing at all is "anonymous".
+// a page. Nothing at all is store.Anonymous.
 func sanitise(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -22,7 +26,7 @@ func sanitise(s string) string {
 		b.WriteRune(r)
 	}
 	if strings.Trim(b.String(), "?@") == "" {
-		return "anonymous"
+		return store.Anonymous
 	}
 	return b.String()
 }

@@ -21,7 +21,7 @@ type Totals struct {
 func (p *Proxy) Totals() Totals {
 	t := Totals{
 		Bindings: p.loc.Len(), Connections: p.mux.Connections(), Transactions: p.txn.Open(),
-		Calls: p.calls.live(), Facades: p.facades.len(), Notices: p.notices.len(),
+		Calls: p.calls.live(), Facades: p.facades.len(), Notices: p.notices.underWay(),
 		Sessions: p.engine.Sessions(),
 	}
 	t.Ports, t.Resting = p.engine.Ports()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,10 +18,22 @@ type Silenced struct {
 	ID        int64
 	Recipient aor.AOR
 	Caller    string
+	Verified  bool // it was established who called
 	At        time.Time
 	Media     string // audio or video
 	Reason    string
 	Notified  bool // the recipient was told, or is not to be
+}
+
+// Anonymous is the caller of a call from nobody: who asked for that, or did not say.
+const Anonymous = "anonymous"
+
+// Who names the caller for the recipient; of whom nobody has checked it says so.
+func (c Silenced) Who() string {
+	if c.Verified || c.Caller == Anonymous {
+		return c.Caller
+	}
+	return c.Caller + " (not verified)"
 }
 
 // maxSilenced bounds the calls kept for one recipient; the oldest go (ours:
@@ -30,8 +44,8 @@ const maxSilenced = 500
 func (s *Store) AddSilenced(c Silenced) error {
 	err := s.write(func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx,
-			"INSERT INTO silenced (recipient, caller, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?)",
-			c.Recipient.String(), c.Caller, c.At.Unix(), c.Media, c.Reason, c.Notified)
+			"INSERT INTO silenced (recipient, caller, verified, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?, ?)",
+			c.Recipient.String(), c.Caller, c.Verified, c.At.Unix(), c.Media, c.Reason, c.Notified)
 		if err != nil {
 			return err
 		}
@@ -64,6 +78,13 @@ func (s *Store) loadUntold(ctx context.Context) error {
 	})
 }
 
+// Untold lists who may have calls that they were not told of.
+func (s *Store) Untold() []aor.AOR {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Collect(maps.Keys(s.untold))
+}
+
 // ListSilenced returns a user's silenced calls, newest first.
 func (s *Store) ListSilenced(a aor.AOR, limit int) ([]Silenced, error) {
 	return s.silenced("WHERE recipient = ? ORDER BY id DESC LIMIT ?", a, a.String(), limit)
@@ -94,10 +115,11 @@ func (s *Store) silenced(where string, a aor.AOR, args ...any) ([]Silenced, erro
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	var all []Silenced
-	err := s.rows(ctx, "SELECT id, caller, at, media, reason, notified FROM silenced "+where, func(r *sql.Rows) error {
+	const query = "SELECT id, caller, verified, at, media, reason, notified FROM silenced "
+	err := s.rows(ctx, query+where, func(r *sql.Rows) error {
 		c := Silenced{Recipient: a}
 		var at int64
-		if err := r.Scan(&c.ID, &c.Caller, &at, &c.Media, &c.Reason, &c.Notified); err != nil {
+		if err := r.Scan(&c.ID, &c.Caller, &c.Verified, &at, &c.Media, &c.Reason, &c.Notified); err != nil {
 			return err
 		}
 		c.At = time.Unix(at, 0)

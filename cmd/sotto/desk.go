@@ -248,7 +248,7 @@ func (d *desk) silencedList(args []string) ([]string, error) {
 		for _, c := range all {
 			why := strings.TrimPrefix(c.Reason, "silenced: ")
 			lines = append(lines, fmt.Sprintf("%s  %-5s  %s  (%s)",
-				c.At.UTC().Format("2006-01-02 15:04 UTC"), c.Media, c.Caller, why))
+				c.At.UTC().Format("2006-01-02 15:04 UTC"), c.Media, c.Who(), why))
 		}
 		return lines, err
 	})
