@@ -17,14 +17,14 @@ import (
 // below (style guide: cmd → proxy → engine, tokens, location, store, configs → internal).
 var layers = []string{
 	"cmd/sotto", "proxy/proxytest", "proxy/phone", "proxy/hostile", "proxy", "proxy/txn", "proxy/flow", "proxy/wire",
-	"proxy/resolve", "rtpengine", "rtpengine/kernel", "location", "store", "tokens", "configs",
+	"proxy/leak", "proxy/resolve", "rtpengine", "rtpengine/kernel", "location", "store", "tokens", "configs",
 	"internal/memnet", "internal/stun", "internal/aor",
 }
 
 // only says who may import a library.
 var only = map[string][]string{
 	"github.com/emiago/sipgo":  {"proxy"},
-	"github.com/pion/":         {"rtpengine", "internal/stun", "proxy/phone"},
+	"github.com/pion/":         {"rtpengine", "internal/stun", "proxy/phone", "proxy/leak"},
 	"modernc.org/sqlite":       {"store"},
 	"github.com/cilium/ebpf":   {"rtpengine/kernel"},
 	"github.com/vishvananda":   {"rtpengine/kernel"},

@@ -16,7 +16,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
-	"sotto/proxy/phone"
+	"sotto/proxy/leak"
 )
 
 // A capture is what tcpdump writes of one link.
@@ -214,7 +214,7 @@ func traceOf(ip netip.Addr, all []packet, heard string) (leaks []string) {
 		if p.src.Addr() == ip || p.dst.Addr() == ip {
 			leaks = append(leaks, "a packet: "+p.String())
 		}
-		for _, l := range phone.Find(p.payload, ip.String()) {
+		for _, l := range leak.Find(p.payload, ip.String()) {
 			leaks = append(leaks, fmt.Sprintf("%s in %s", l, p))
 		}
 		if p.kind == "tcp" { // an address may be cut by a segment's end
@@ -223,11 +223,11 @@ func traceOf(ip netip.Addr, all []packet, heard string) (leaks []string) {
 		}
 	}
 	for _, s := range stream {
-		for _, l := range phone.Find(s, ip.String()) {
+		for _, l := range leak.Find(s, ip.String()) {
 			leaks = append(leaks, l.String()+" in a stream")
 		}
 	}
-	for _, l := range phone.Find([]byte(heard), ip.String()) {
+	for _, l := range leak.Find([]byte(heard), ip.String()) {
 		leaks = append(leaks, l.String()+" in what the phone received: "+around(heard, l.At))
 	}
 	return leaks

@@ -2,32 +2,12 @@ package proxy_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
 	"sotto/proxy/phone"
 	"sotto/proxy/proxytest"
 )
-
-// telling has a header for each line of leaks.md §1 that a phone may send in any message.
-func telling(c *phone.Config) {
-	own, host := c.Local.Addr().String(), c.Local.Addr().String()
-	if c.Local.Addr().Is6() {
-		host = "[" + own + "]"
-	}
-	c.Instance = "urn:uuid:" + c.SDP.Owner
-	for _, name := range strings.Fields(`P-Asserted-Identity P-Preferred-Identity Remote-Party-ID History-Info
-		Diversion Referred-By P-Called-Party-ID Reply-To Alert-Info Error-Info Icon Geolocation`) {
-		c.Headers = append(c.Headers, phone.Field{Name: name, Value: "<sip:x@" + host + ">"})
-	}
-	for _, name := range strings.Fields(`P-Access-Network-Info P-Charging-Vector Session-ID Subject X-Any
-		P-Any Accept-Language Date Timestamp Server User-to-User Allow-Events Geolocation-Routing`) {
-		c.Headers = append(c.Headers, phone.Field{Name: name, Value: c.SDP.Owner})
-	}
-	c.Headers = append(c.Headers, phone.Field{Name: "Reason", Value: `SIP;cause=200;text="` + own + `"`},
-		phone.Field{Name: "Supported", Value: "timer, " + c.SDP.Owner})
-}
 
 // grounds are the transports and families on which the harness is played.
 var grounds = []struct {
@@ -53,7 +33,7 @@ func onEveryGround(t *testing.T, protect string, script func(t *testing.T, w *le
 					open = s.Phone6
 				}
 				over := func(c *phone.Config) { c.Transport = g.transport }
-				w := &leakStage{Stage: s, alice: open("alice", over, telling), bob: open("bob", over, telling)}
+				w := &leakStage{Stage: s, alice: open("alice", over, phone.TellAll), bob: open("bob", over, phone.TellAll)}
 				script(t, w)
 			}, proxytest.Colleagues, proxytest.Protect(protect))
 		})

@@ -11,6 +11,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"sotto/proxy/flow"
+	"sotto/proxy/leak"
 	"sotto/proxy/wire"
 )
 
@@ -86,22 +87,66 @@ func (p *Phone) Forget() {
 // Leaks searches everything received, and where it came from, for every form
 // of the markers. What several packets hold together is found as well if they
 // came over one connection.
-func (p *Phone) Leaks(markers ...string) []Leak {
-	var found []Leak
-	whole := map[[2]netip.AddrPort][]byte{}
-	for _, k := range p.Received() {
-		for _, m := range markers {
-			if a, err := netip.ParseAddr(m); err == nil && a.Unmap() == k.From.Addr() {
-				found = append(found, Leak{m, string(k.Kind) + " packet's source", 0})
-			}
-		}
-		way := [2]netip.AddrPort{k.From, k.To}
-		whole[way] = append(whole[way], k.Data...)
+func (p *Phone) Leaks(markers ...string) []leak.Leak {
+	s := leak.NewSearch(markers...)
+	var found []leak.Leak
+	for _, f := range sources(p.Received(), markers) {
+		found = append(found, f.Leak)
 	}
-	for _, data := range whole {
-		found = append(found, Find(data, markers...)...)
+	for _, way := range ways(p.Received()) {
+		found = append(found, s.Find(way.Data)...)
 	}
 	return found
+}
+
+// Findings is Leaks, with the place of each: header by header, SDP line by
+// line, RTCP item by item.
+func (p *Phone) Findings(markers ...string) []leak.Finding {
+	s := leak.NewSearch(markers...)
+	found := sources(p.Received(), markers)
+	for _, way := range ways(p.Received(SIP)) {
+		found = append(found, s.SIP(way.Data)...)
+	}
+	for _, k := range p.Received(RTCP) {
+		found = append(found, s.RTCP(k.Data)...)
+	}
+	for _, k := range p.Received(RTP) {
+		for _, l := range s.Find(k.Data) {
+			found = append(found, leak.Finding{Leak: l, In: string(RTP), Where: "a packet"})
+		}
+	}
+	return found
+}
+
+// sources are the markers that packets came from.
+func sources(packets []Packet, markers []string) []leak.Finding {
+	var found []leak.Finding
+	for _, k := range packets {
+		for _, m := range markers {
+			if a, err := netip.ParseAddr(m); err == nil && a.Unmap() == k.From.Addr() {
+				where := string(k.Kind) + " packet's source"
+				found = append(found, leak.Finding{Leak: leak.Leak{Marker: m, Form: where}, In: string(k.Kind), Where: "source address"})
+			}
+		}
+	}
+	return found
+}
+
+// ways joins what came from one address to another, in the order in which
+// each first appeared.
+func ways(packets []Packet) []Packet {
+	var all []Packet
+	at := map[[2]netip.AddrPort]int{}
+	for _, k := range packets {
+		way := [2]netip.AddrPort{k.From, k.To}
+		i, ok := at[way]
+		if !ok {
+			i, at[way] = len(all), len(all)
+			all = append(all, Packet{From: k.From, To: k.To, Kind: k.Kind})
+		}
+		all[i].Data = append(all[i].Data, k.Data...)
+	}
+	return all
 }
 
 // tapNetwork notes everything that comes from a network.

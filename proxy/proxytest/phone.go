@@ -10,6 +10,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"sotto/proxy/leak"
 	"sotto/proxy/phone"
 )
 
@@ -40,7 +41,7 @@ func (s *Stage) Phone6(name string, change ...func(*phone.Config)) *Phone {
 func (s *Stage) phoneAt(ip netip.Addr, server netip.AddrPort, name string, change []func(*phone.Config)) *Phone {
 	s.t.Helper()
 	mark := fmt.Sprintf("marked%d-", len(s.phones))
-	c := marked(ip, mark)
+	c := phone.Marked(ip, mark)
 	c.User, c.Domain, c.Password = name, Domain, Password
 	c.Network, c.Server, c.Local = s.Net.Host(ip), server, netip.AddrPortFrom(ip, 5060)
 	for _, f := range change {
@@ -56,34 +57,6 @@ func (s *Stage) phoneAt(ip netip.Addr, server netip.AddrPort, name string, chang
 	p := &Phone{Phone: raw, User: name, s: s, markers: []string{ip.String(), mark, c.Local.Addr().String()}}
 	s.phones = append(s.phones, p)
 	return p
-}
-
-// marked is a phone that tells its address and a mark wherever it can.
-func marked(ip netip.Addr, mark string) phone.Config {
-	family := "IP4"
-	if ip.Is6() {
-		family = "IP6"
-	}
-	return phone.Config{
-		CallIDHost: ip.String(), TagPrefix: mark + "tag-",
-		Headers: []phone.Field{
-			{Name: "User-Agent", Value: mark + "agent/1.0"},
-			{Name: "Organization", Value: mark + "org"},
-			{Name: "Call-Info", Value: "<http://" + mark + "web.example/>;purpose=info"},
-			{Name: "Warning", Value: `399 ` + mark + `host "` + ip.String() + `"`},
-			{Name: "X-Address", Value: ip.String()},
-		},
-		SDP: phone.SDP{
-			Owner: mark + "owner", Session: []string{"i=" + mark + "info", "a=tool:" + mark + "tool"},
-			Media: []string{
-				"a=x-where:" + ip.String(),
-				"a=candidate:1 1 UDP 2130706431 " + ip.String() + " 9 typ host",
-				"a=rtcp-xr:stat-summary", "a=source-filter:incl IN " + family + " * " + ip.String(),
-			},
-		},
-		SDES:    []phone.SDESItem{{Type: 2, Text: mark + "name"}, {Type: 6, Text: mark + "tool"}},
-		Goodbye: mark + "bye",
-	}
 }
 
 // URI is how others dial the user.
@@ -136,7 +109,7 @@ func (p *Phone) Unregisters() {
 
 // Knows searches all that the phone received for the other phone's markers:
 // its address in any form, and what it wrote into any header or body.
-func (p *Phone) Knows(other *Phone) []phone.Leak { return p.Leaks(other.markers...) }
+func (p *Phone) Knows(other *Phone) []leak.Leak { return p.Leaks(other.markers...) }
 
 // KnowsNothingOf fails the test if the phone received a marker of the other.
 func (p *Phone) KnowsNothingOf(other *Phone) {

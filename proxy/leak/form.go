@@ -1,7 +1,11 @@
-package phone
+// Package leak searches bytes for what they should not tell: an address or a
+// name in every form in which it could be written (leaks.md §5), and says in
+// which header, line of a description or item of RTCP it stands. The tests of
+// protected calls, `sotto leaktest` and the receipt that the proxy keeps of a
+// protected call search with the same code.
+package leak
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -22,7 +26,17 @@ type Form struct {
 	// before and after are the letters of Base64 that may stand beside Text:
 	// they hold the marker's first and last bits with others. "": any.
 	before, after string
+
+	// chance says that noise can be this form: it has no more than four octets of the marker.
+	chance bool
+	// digits are what may not stand beside Text where chance is to be kept out; "": it cannot be.
+	digits string
 }
+
+const (
+	decimalDigits = "0123456789"
+	hexDigits     = decimalDigits + "abcdef"
+)
 
 // Forms lists the ways in which a marker (a text, or an IP address) can leave in a message or a
 // packet: as text, percent-encoded, in hexadecimal, in Base64 at each of its three alignments;
@@ -43,8 +57,8 @@ func Forms(marker string) []Form {
 
 func encoded(prefix string, raw []byte) []Form {
 	forms := []Form{
-		{Name: prefix + "hex", Text: []byte(hex.EncodeToString(raw)), Fold: true},
-		{Name: prefix + "reversed hex", Text: []byte(hex.EncodeToString(reversed(raw))), Fold: true},
+		{Name: prefix + "hex", Text: []byte(hex.EncodeToString(raw)), Fold: true, digits: hexDigits},
+		{Name: prefix + "reversed hex", Text: []byte(hex.EncodeToString(reversed(raw))), Fold: true, digits: hexDigits},
 	}
 	for shift := range 3 {
 		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
@@ -52,6 +66,9 @@ func encoded(prefix string, raw []byte) []Form {
 			f.Name = fmt.Sprintf("%sbase64, alignment %d", prefix, shift)
 			forms = append(forms, f)
 		}
+	}
+	for i := range forms {
+		forms[i].chance = len(raw) <= 4
 	}
 	return forms
 }
@@ -101,8 +118,8 @@ func like(all string, letter byte, pick func(value int) int) string {
 func addressForms(a netip.Addr) []Form {
 	raw := a.AsSlice()
 	forms := []Form{
-		{Name: "octets", Text: raw},
-		{Name: "reversed octets", Text: reversed(raw)},
+		{Name: "octets", Text: raw, chance: a.Is4()},
+		{Name: "reversed octets", Text: reversed(raw), chance: a.Is4()},
 		{Name: "text, reversed", Text: []byte(reversedText(a)), Fold: true},
 		{Name: "expanded text", Text: []byte(a.StringExpanded()), Fold: true},
 		{Name: "mapped text", Text: []byte("::ffff:" + a.String()), Fold: true},
@@ -112,8 +129,8 @@ func addressForms(a netip.Addr) []Form {
 		n := binary.BigEndian.Uint32(raw)
 		xored := binary.BigEndian.AppendUint32(nil, n^stunCookie)
 		forms = append(forms,
-			Form{Name: "decimal", Text: []byte(strconv.FormatUint(uint64(n), 10))},
-			Form{Name: "STUN, xor-mapped", Text: xored},
+			Form{Name: "decimal", Text: []byte(strconv.FormatUint(uint64(n), 10)), chance: true, digits: decimalDigits},
+			Form{Name: "STUN, xor-mapped", Text: xored, chance: true},
 			Form{Name: "dashes", Text: []byte(strings.ReplaceAll(a.String(), ".", "-"))})
 	} else {
 		forms = append(forms, Form{Name: "last 64 bits", Text: raw[8:]})
@@ -141,54 +158,4 @@ func reversed(b []byte) []byte {
 	r := slices.Clone(b)
 	slices.Reverse(r)
 	return r
-}
-
-// A Leak is a marker found where it must not be.
-type Leak struct {
-	Marker string
-	Form   string
-	At     int // offset in the data
-}
-
-// Find searches data for every form of every marker.
-func Find(data []byte, markers ...string) []Leak {
-	var found []Leak
-	lower := bytes.ToLower(data)
-	for _, m := range markers {
-		for _, f := range Forms(m) {
-			if at := f.in(data, lower); at >= 0 {
-				found = append(found, Leak{m, f.Name, at})
-			}
-		}
-	}
-	return found
-}
-
-// in finds the form in data, -1 without; lower is data in lower case.
-func (f Form) in(data, lower []byte) int {
-	if f.Fold {
-		return bytes.Index(lower, bytes.ToLower(f.Text))
-	}
-	for from := 0; ; {
-		at := bytes.Index(data[from:], f.Text)
-		if at < 0 {
-			return -1
-		}
-		if at += from; f.fits(data, at) {
-			return at
-		}
-		from = at + 1
-	}
-}
-
-// fits says that the letters beside a place may stand there.
-func (f Form) fits(data []byte, at int) bool {
-	end := at + len(f.Text)
-	return (f.before == "" || at > 0 && strings.IndexByte(f.before, data[at-1]) >= 0) &&
-		(f.after == "" || end < len(data) && strings.IndexByte(f.after, data[end]) >= 0)
-}
-
-// String says what was found and where.
-func (l Leak) String() string {
-	return fmt.Sprintf("%q as %s at offset %d", l.Marker, l.Form, l.At)
 }

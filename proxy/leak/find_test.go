@@ -1,4 +1,4 @@
-package phone
+package leak
 
 import (
 	"encoding/base64"
@@ -76,5 +76,41 @@ func TestBase64OfAnAddressBesideItsOctets(t *testing.T) {
 				t.Errorf("octet %d, alignment %d: %v found in %q, where another address is", other, shift, l, text)
 			}
 		}
+	}
+}
+
+// What may be chance is no alarm: the digits of an address within longer ones.
+func TestCertainSearchKeepsChanceOut(t *testing.T) {
+	const marker = "192.168.77.23"
+	s := NewCertain(marker)
+	for text, want := range map[string]string{
+		"a=candidate:HC0A84D17 1 udp": "octets, hex",
+		"o=- 3232255255 1":            "decimal",
+		"received=192.168.77.23":      "text",
+		"branch=z9hG4bK11c0a84d1722":  "",
+		"o=- 132322552551 1":          "",
+		"s1-" + base64.RawURLEncoding.EncodeToString([]byte("abc\xc0\xa8\x4d\x17abc")): "",
+		"\x00\xc0\xa8\x4d\x17\x00": "",
+	} {
+		got := s.Find([]byte(text))
+		if want == "" && len(got) > 0 || want != "" && !foundAs(got, want) {
+			t.Errorf("%q: %v found, not %q", text, got, want)
+		}
+	}
+}
+
+func TestSearchFindsWhereItBegins(t *testing.T) {
+	l := Find([]byte("Ünïcode, then ALICES-laptop"), "alices-laptop")
+	if len(l) != 1 || l[0].At != strings.Index("Ünïcode, then ALICES-laptop", "ALICES") {
+		t.Errorf("found %v", l)
+	}
+}
+
+func BenchmarkSearch(b *testing.B) {
+	s := NewSearch("192.168.77.23", "203.0.113.9", "alices-laptop", "Linphone/5.2", "z9hG4bK-marker", "a-tag-of-alice")
+	text := []byte(strings.Repeat("Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK0123456789abcdef\r\n", 20))
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		s.Find(text)
 	}
 }
