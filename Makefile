@@ -5,11 +5,12 @@
 # check  format, static analysis, limits of size and complexity
 # fuzz   every fuzz target, FUZZTIME each
 # bench  the benchmarks of the packages
+# leaktest-kamailio  sotto leaktest over Kamailio with rtpengine, and over Sotto
 # bench-sip  registrations and calls, beside Kamailio in the same run
 
 FUZZTIME ?= 60s
 
-.PHONY: try demo test race check fuzz bench bench-sip
+.PHONY: try demo test race check fuzz bench bench-sip leaktest-kamailio
 
 try:
 	go run ./cmd/sotto try
@@ -35,3 +36,6 @@ bench:
 
 bench-sip:
 	scripts/bench-sip.sh
+
+leaktest-kamailio:
+	scripts/leaktest-kamailio.sh

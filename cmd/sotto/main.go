@@ -24,6 +24,7 @@ type cli struct {
 	Calls    callsCmd    `cmd:"" help:"The calls of the running server."`
 	Status   statusCmd   `cmd:"" help:"What the running server holds: calls, sessions, connections."`
 	Explain  explainCmd  `cmd:"" help:"Why a call rang, was silenced or was protected."`
+	Leaktest leaktestCmd `cmd:"" help:"Play calls over a server, ours or any other, and list what leaked."`
 	Rotate   rotateCmd   `cmd:"" help:"Make a new sealing key now, not a week after the last."`
 }
 

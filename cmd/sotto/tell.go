@@ -35,6 +35,9 @@ func (t *tell) fail(err error) int {
 	if errors.As(err, &h) {
 		fmt.Fprintf(t.err, "hint: %s\n", h.hint)
 	}
+	if errors.Is(err, errUnplayed) {
+		return exitMisuse
+	}
 	return exitFailed
 }
 

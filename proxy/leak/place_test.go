@@ -26,8 +26,10 @@ func places(found []Finding) []string {
 }
 
 func TestPlacesInMessages(t *testing.T) {
-	body := "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nc=IN IP4 192.168.77.23\r\na=candidate:1 1 UDP 1 192.168.77.23 9 typ host\r\n"
-	stream := "\r\n\r\nINVITE sip:bob@192.0.2.1 SIP/2.0\r\nv: SIP/2.0/UDP 192.168.77.23\r\nSubject: a\r\n to ALICES-laptop\r\n" +
+	body := "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nc=IN IP4 192.168.77.23\r\n" +
+		"a=candidate:1 1 UDP 1 192.168.77.23 9 typ host\r\n"
+	stream := "\r\n\r\nINVITE sip:bob@192.0.2.1 SIP/2.0\r\n" +
+		"v: SIP/2.0/UDP 192.168.77.23\r\nSubject: a\r\n to ALICES-laptop\r\n" +
 		fmt.Sprintf("l: %d\r\n\r\n%s", len(body), body) +
 		"SIP/2.0 200 OK\r\nCSeq: 1 INVITE\r\nServer: alices-laptop\r\nContent-Length: 0\r\n\r\n" +
 		"BYE sip:x@192.168.77.23 SIP/2.0\r\nContent-Length: 0\r\n\r\n"

@@ -38,7 +38,11 @@ func Marked(ip netip.Addr, mark string) Config {
 // TellAll adds to the configuration of a marked phone a header for each line
 // of leaks.md §1 that a phone may send in any message.
 func TellAll(c *Config) {
-	own, host := c.Local.Addr().String(), hostText(c.Local.Addr())
+	own := c.CallIDHost
+	host := own
+	if strings.Contains(own, ":") {
+		host = "[" + own + "]"
+	}
 	c.Instance = "urn:uuid:" + c.SDP.Owner
 	for _, name := range strings.Fields(`P-Asserted-Identity P-Preferred-Identity Remote-Party-ID History-Info
 		Diversion Referred-By P-Called-Party-ID Reply-To Alert-Info Error-Info Icon Geolocation`) {

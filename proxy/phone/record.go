@@ -124,8 +124,8 @@ func sources(packets []Packet, markers []string) []leak.Finding {
 	for _, k := range packets {
 		for _, m := range markers {
 			if a, err := netip.ParseAddr(m); err == nil && a.Unmap() == k.From.Addr() {
-				where := string(k.Kind) + " packet's source"
-				found = append(found, leak.Finding{Leak: leak.Leak{Marker: m, Form: where}, In: string(k.Kind), Where: "source address"})
+				l := leak.Leak{Marker: m, Form: string(k.Kind) + " packet's source"}
+				found = append(found, leak.Finding{Leak: l, In: string(k.Kind), Where: "source address"})
 			}
 		}
 	}
