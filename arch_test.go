@@ -16,8 +16,9 @@ import (
 // layers are the packages from the top down; a package imports only from
 // below (style guide: cmd → proxy → engine, tokens, location, store, configs → internal).
 var layers = []string{
-	"cmd/sotto", "proxy/leaktest", "proxy/proxytest", "proxy/phone", "proxy/hostile", "proxy", "proxy/txn", "proxy/flow", "proxy/wire",
-	"proxy/leak", "proxy/resolve", "rtpengine", "rtpengine/kernel", "location", "store", "tokens", "configs",
+	"cmd/sotto", "proxy/leaktest", "proxy/proxytest", "proxy/phone", "proxy/hostile", "proxy", "proxy/txn", "proxy/flow",
+	"proxy/guard", "proxy/wire", "proxy/leak", "proxy/resolve", "rtpengine", "rtpengine/kernel", "location", "store",
+	"tokens", "configs",
 	"internal/memnet", "internal/stun", "internal/aor",
 }
 

@@ -235,8 +235,24 @@ type Limits struct {
 	Connections int `yaml:"connections"`
 	// ConnectionsPerAddress of one address.
 	ConnectionsPerAddress int `yaml:"connections_per_address"`
-	// Transactions under way at a time.
+	// Transactions under way at a time. A quarter of them is for strangers.
 	Transactions int `yaml:"transactions"`
+	// MessagesPerAddress a second, until a user behind it has proved to be one; eight
+	// seconds' worth at once: an office of 40 phones that start together. What is
+	// more is dropped.
+	MessagesPerAddress int `yaml:"messages_per_address"`
+	// InvitesPerAddress a minute, of callers who have proved nothing; 60 at once. Who
+	// calls more often is a machine.
+	InvitesPerAddress int `yaml:"invites_per_address"`
+	// RequestsPerUser a second, with the user's password; five seconds' worth at
+	// once. More is answered 503.
+	RequestsPerUser int `yaml:"requests_per_user"`
+	// Ban is how long an address is not heard that guesses passwords or sends
+	// what is no SIP. "sotto bans list" shows which, "sotto bans clear" ends it.
+	Ban time.Duration `yaml:"ban"`
+	// Exempt are addresses to which none of the four applies, as none does to peers:
+	// a load balancer, a load test.
+	Exempt []Prefix `yaml:"exempt"`
 }
 
 // Log configures the log.

@@ -49,6 +49,11 @@ func examples() map[string]string {
 		"limits.connections":             "20000",
 		"limits.connections_per_address": "200",
 		"limits.transactions":            "200000",
+		"limits.messages_per_address":    "50",
+		"limits.invites_per_address":     "60",
+		"limits.requests_per_user":       "100",
+		"limits.ban":                     "10m",
+		"limits.exempt":                  "[192.0.2.0/28]",
 	}
 }
 

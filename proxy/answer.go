@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -42,6 +43,7 @@ const (
 	whyTooMany      why = "too many contacts"
 	whyOutOfOrder   why = "registration is older than the one held"
 	whyTooManyCalls why = "too many calls"
+	whyTooFast      why = "the user sends more requests than a user may"
 	whyNotHere      why = "method has no meaning here"
 	whyEvent        why = "event package is not served"
 	whyReferOutside why = "Refer-To leaves the domain"
@@ -96,7 +98,7 @@ func (p *Proxy) answer(s *txn.Server, err error) {
 			res.AppendHeader(h)
 		}
 	} else {
-		p.log.Warn("request failed", "call", p.ref(s.Req), "method", s.Req.Method, "err", err)
+		p.log.Warn("request failed", "call", p.ref(s.Req), "method", methodOf(s.Req), "err", err)
 	}
 	if res.StatusCode == sip.StatusServiceUnavailable {
 		res.AppendHeader(sip.NewHeader("Retry-After", strconv.Itoa(retryAfter)))
@@ -104,6 +106,14 @@ func (p *Proxy) answer(s *txn.Server, err error) {
 	if err := s.Reply(res); err != nil {
 		p.log.Debug("response not sent", "call", p.ref(s.Req), "err", err)
 	}
+}
+
+// methodOf is a method for the log: whoever makes one up writes nothing there.
+func methodOf(req *sip.Request) string {
+	if m := string(req.Method); strings.Contains(allowedMethods, m) {
+		return m
+	}
+	return "other"
 }
 
 // retryAfter is what a 503 asks for, in seconds (ours: one T2 and a little).

@@ -42,6 +42,7 @@ type authResult uint8
 const (
 	authFailed authResult = iota // challenge anew
 	authStale                    // right, but for an old nonce or a used count: challenge with stale
+	authWrong                    // by somebody who is where it says; challenge anew
 	authOK
 )
 
@@ -93,12 +94,12 @@ func (a *authenticator) check(
 	}
 	account := accountOf(c)
 	if !a.guesses.may(from, account, now) {
-		return "", authFailed
+		return "", authWrong
 	}
 	h, secret := a.secret(c, of)
 	if h == nil || !matches(h, c, string(req.Method), secret) {
 		a.guesses.wrong(from, account, now)
-		return "", authFailed
+		return "", authWrong
 	}
 	if state == nonceStale || !a.nonces.use(id, uint32(c.Nc), now) {
 		return "", authStale

@@ -70,6 +70,10 @@ func (f *facade) ring() {
 		return
 	}
 	res := f.response(sip.StatusRinging)
+	if f.srv.Flow.Room() < 2*len(wire.Bytes(res)) { // the final needs its own
+		f.timer = f.srv.After(txnT1, f.ring) // by then the INVITE has come again, which pays for it
+		return
+	}
 	if lists(f.srv.Req, "Require", "100rel") {
 		f.rseq = 1 + uint32(random()>>34) // RFC 3262 §3
 		res.AppendHeader(sip.NewHeader("Require", "100rel"))
@@ -89,7 +93,9 @@ func (f *facade) repeat(res *sip.Response, wait, spent time.Duration) {
 	if f.over || f.rseq == 0 || spent > reliableTimeout {
 		return
 	}
-	f.send(res)
+	if f.srv.Flow.Room() >= 2*len(wire.Bytes(res)) {
+		f.send(res)
+	}
 	f.timer = f.srv.After(wait, func() { f.repeat(res, 2*wait, spent+wait) })
 }
 
@@ -139,6 +145,9 @@ func (f *facade) early(s *txn.Server) {
 	switch s.Req.Method {
 	case sip.PRACK:
 		code = f.acknowledge(s.Req)
+		if s.Flow.Ref() == f.srv.Flow.Ref() {
+			s.Flow.Echoed() // it knows the tag
+		}
 	case sip.BYE:
 		code = sip.StatusOK
 	case sip.INFO, sip.OPTIONS:

@@ -219,6 +219,7 @@ func (b *branch) provisional(res *sip.Response) {
 		f.p.log.Info("provisional not relayed", "call", f.p.ref(f.srv.Req), "err", err)
 		return
 	}
+	f.srv.Relayed = true
 	f.reply(out)
 }
 
@@ -247,6 +248,7 @@ func (b *branch) answeredBy(res *sip.Response) {
 	}
 	b.success, f.answered, f.finished = true, true, true
 	b.close(res.StatusCode)
+	f.srv.Relayed = true
 	f.reply(out)
 	f.cancelOthers(b)
 	f.settle()

@@ -28,7 +28,7 @@ func TestGuessingLocksNobodyOut(t *testing.T) {
 		s.Bob.Registers()
 		eve := s.Phone("bob", func(c *phone.Config) { c.Password = "guess" })
 		for range 2 {
-			for range 30 {
+			for range 15 { // two passwords each
 				if code := enrols(eve); code != 401 {
 					t.Fatalf("a guess is answered %d", code)
 				}
@@ -63,7 +63,7 @@ func TestGuessingBehindAPeer(t *testing.T) {
 					}
 				}
 				another := s.Phone("nobody2", beside(5070, "guess"))
-				for range 20 { // which is what may be guessed of each
+				for range 10 { // two passwords each, less than may be guessed of an account
 					enrols(guesser)
 					enrols(another)
 				}

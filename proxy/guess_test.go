@@ -135,7 +135,7 @@ func TestCheckIsLimited(t *testing.T) {
 			try(name, "guess", netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}))
 		}
 		elsewhere := netip.MustParseAddr("203.0.113.1")
-		if got := try("bob", testPassword, elsewhere); got != authFailed {
+		if got := try("bob", testPassword, elsewhere); got != authWrong {
 			t.Errorf("after %d wrong passwords: %v", ofAccount.free, got)
 		}
 		if got := try("bob", testPassword, home); got != authOK {

@@ -112,10 +112,10 @@ func (h hide) response(in *sip.Response, up *sip.Request) (*sip.Response, error)
 
 // answerTag gives a response the tag of whoever answered, unless the request had one.
 func (h hide) answerTag(to *sip.ToHeader, in *sip.Response) {
-	if t, ok := paramOf(to.Params, "tag"); ok && t != "" || in.To() == nil {
+	if t, ok := tagOf(to.Params); ok && t != "" || in.To() == nil {
 		return
 	}
-	if tag, ok := paramOf(in.To().Params, "tag"); ok && tag != "" {
+	if tag, ok := tagOf(in.To().Params); ok && tag != "" {
 		to.Params.Add("tag", h.tagOut(tag))
 	}
 }
@@ -232,7 +232,7 @@ func (h hide) fromHeader(in *sip.Request) *sip.FromHeader {
 		f.DisplayName = "Anonymous"
 		f.Address = sip.Uri{Scheme: "sip", User: "anonymous", Host: anonymousHost}
 	}
-	if tag, ok := paramOf(in.From().Params, "tag"); ok && tag != "" {
+	if tag, ok := tagOf(in.From().Params); ok && tag != "" {
 		f.Params.Add("tag", h.tagOut(tag))
 	}
 	return f
@@ -245,7 +245,7 @@ func (h hide) toHeader(in *sip.Request) (*sip.ToHeader, error) {
 	if t.Address.Host == "" {
 		t.Address = h.fit(in.To().Address, h.domain)
 	}
-	if tag, ok := paramOf(in.To().Params, "tag"); ok && tag != "" {
+	if tag, ok := tagOf(in.To().Params); ok && tag != "" {
 		own, err := h.tagBack(tag)
 		if err != nil {
 			return nil, err

@@ -214,8 +214,8 @@ func TestDialogIdentifiers(t *testing.T) {
 
 func checkDialog(t *testing.T, name string, m sip.Message, want [3]string) {
 	t.Helper()
-	from, _ := paramOf(m.From().Params, "tag")
-	to, _ := paramOf(m.To().Params, "tag")
+	from, _ := tagOf(m.From().Params)
+	to, _ := tagOf(m.To().Params)
 	if got := [3]string{m.CallID().Value(), from, to}; got != want {
 		t.Errorf("%s:\n got %q\nwant %q", name, got, want)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -108,6 +109,7 @@ func (p *Proxy) identify(s *txn.Server) (identity, error) {
 	who := identity{from: sanitise(strings.ToLower(from.User + "@" + from.Host))}
 	if pr := p.peerOf(s.Flow); pr != nil {
 		who.peer = pr
+		p.guard.Proved(s.Flow.Peer(), time.Now().Add(provedLife), time.Now()) // one known by certificate
 		if pr.Trusted {
 			who.kind, who.aor = trustedPeer, asserted(s.Req)
 		}
@@ -165,7 +167,9 @@ func (p *Proxy) authenticate(s *txn.Server, code int, realm string) (aor.AOR, er
 		user, result := p.auth.check(v, realm, s.Req, from, p.secretOf)
 		switch result {
 		case authOK:
-			return aor.New(user, realm)
+			return p.proved(s, user, realm)
+		case authWrong:
+			p.guard.Failed(s.Flow.Peer().Addr(), time.Now())
 		case authStale:
 			stale = true
 		}
@@ -176,6 +180,25 @@ func (p *Proxy) authenticate(s *txn.Server, code int, realm string) (aor.AOR, er
 	}
 	return aor.AOR{}, refuse(code, whyNoIdentity, headers...)
 }
+
+// proved lets a user in whose password was right, and makes the flow known
+// for a while; a registration makes it known for longer.
+func (p *Proxy) proved(s *txn.Server, user, realm string) (aor.AOR, error) {
+	a, err := aor.New(user, realm)
+	if err != nil {
+		return a, err
+	}
+	now := time.Now()
+	p.guard.Proved(s.Flow.Peer(), now.Add(provedLife), now)
+	if !p.guard.User(a.String(), s.Flow.Peer().Addr(), now) {
+		return aor.AOR{}, refuse(sip.StatusServiceUnavailable, whyTooFast)
+	}
+	return a, nil
+}
+
+// provedLife is how long a flow is known at least over which a password was
+// right (ours): a call's set-up and its first minutes.
+const provedLife = 10 * time.Minute
 
 // source is the address that pays for what comes over a flow: none for a
 // peer, behind which there are many.

@@ -49,12 +49,22 @@ func (p *Proxy) invite(s *txn.Server) error {
 	return nil
 }
 
-// trying sends the 100 that stops retransmissions, before any lookup.
+// trying sends the 100 that stops retransmissions, before any lookup. A small
+// INVITE from an address that may be borrowed is left without: it is sent again,
+// and so pays for the answers that follow (flow.Flow.Send).
 func (p *Proxy) trying(s *txn.Server) {
-	if err := s.Reply(wire.NewResponse(s.Req, sip.StatusTrying, reasonPhrase(100))); err != nil {
+	res := wire.NewResponse(s.Req, sip.StatusTrying, reasonPhrase(100))
+	if s.Flow.Room() < 3*len(wire.Bytes(res))+ringingMore {
+		return
+	}
+	if err := s.Reply(res); err != nil {
 		p.log.Debug("100 not sent", "call", p.ref(s.Req), "err", err)
 	}
 }
+
+// ringingMore is how much longer a 180 and a final are than a 100: two tags, a
+// Contact with a box, Allow and Supported.
+const ringingMore = 450
 
 // uniform says that strangers meet the facade in every state.
 func (p *Proxy) uniform() bool { return p.cfg.Strangers != "honest" }

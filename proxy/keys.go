@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"hash/fnv"
+	"log/slog"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -10,6 +11,7 @@ import (
 	"sotto/configs"
 	"sotto/internal/aor"
 	"sotto/proxy/flow"
+	"sotto/proxy/guard"
 	"sotto/proxy/wire"
 )
 
@@ -32,11 +34,8 @@ func (p *Proxy) readKeys() error {
 	if err != nil {
 		return err
 	}
-	if p.auth, err = newAuthenticator(nonce); err != nil {
-		return err
-	}
-	p.knowHomes(time.Now())
-	return nil
+	p.auth, err = newAuthenticator(nonce)
+	return err
 }
 
 // knowHomes makes those who were registered before a restart known at their
@@ -44,7 +43,8 @@ func (p *Proxy) readKeys() error {
 func (p *Proxy) knowHomes(now time.Time) {
 	for _, u := range p.store.Users() {
 		for _, b := range p.loc.Bindings(u.AOR, now) {
-			p.auth.guesses.right(b.Flow.Peer.Addr().Unmap(), u.AOR.String(), now)
+			p.auth.guesses.right(b.Flow.Peer.Addr(), u.AOR.String(), now)
+			p.guard.Proved(b.Flow.Peer, b.Expires, now)
 		}
 	}
 }
@@ -135,6 +135,23 @@ func (p *Proxy) ref(req *sip.Request) string {
 		k = callKey{id, tag}
 	}
 	return refOf(k)
+}
+
+// guardConfig is who may be heard how much, in the words of package guard.
+func guardConfig(c configs.Config, log *slog.Logger) guard.Config {
+	l := c.Limits
+	g := guard.Config{
+		Messages: l.MessagesPerAddress, Invites: l.InvitesPerAddress, PerUser: l.RequestsPerUser, Ban: l.Ban, Log: log,
+	}
+	for _, p := range l.Exempt {
+		g.Exempt = append(g.Exempt, p.Prefix)
+	}
+	for _, peer := range c.Peers {
+		for _, p := range peer.Addresses {
+			g.Exempt = append(g.Exempt, p.Prefix)
+		}
+	}
+	return g
 }
 
 // flowLimits are the operator's limits in the words of package flow.

@@ -26,6 +26,7 @@ import (
 	"sotto/configs"
 	"sotto/location"
 	"sotto/proxy/flow"
+	"sotto/proxy/guard"
 	"sotto/proxy/resolve"
 	"sotto/proxy/txn"
 	"sotto/rtpengine"
@@ -64,6 +65,7 @@ type Proxy struct {
 	facades  *facadeTable
 	notices  *noticeTable
 	ledger   *ledger
+	guard    *guard.Guard
 	log      *slog.Logger
 
 	saved    uint64 // location.Table.Edits of the last snapshot; the housekeeper's
@@ -105,13 +107,15 @@ func New(o Options) (*Proxy, error) {
 		p.resolver = resolve.New()
 	}
 	p.ledger = newLedger(o.Log)
+	p.guard = guard.New(guardConfig(o.Config, o.Log))
+	p.knowHomes(time.Now())
 	p.txn = txn.New(txn.Config{
 		Handler: p, Shard: p.shard, Log: o.Log,
 		MaxTransactions: o.Config.Limits.Transactions,
 	})
 	p.mux = flow.New(flow.Config{
 		Network: o.Network, TLS: o.TLS, Log: o.Log, Handler: p,
-		Limits: flowLimits(o.Config.Limits),
+		Limits: flowLimits(o.Config.Limits), Guard: p.guard,
 	})
 	return p, nil
 }
@@ -159,7 +163,14 @@ func (p *Proxy) Close() {
 }
 
 // Message implements flow.Handler.
-func (p *Proxy) Message(f *flow.Flow, m sip.Message) { p.txn.Message(f, m) }
+func (p *Proxy) Message(f *flow.Flow, m sip.Message) {
+	if req, ok := m.(*sip.Request); ok && req.IsInvite() && !f.Known() && !inDialog(req) {
+		if !p.guard.Invites(f.Peer(), f.Transport() != "udp", time.Now()) {
+			return
+		}
+	}
+	p.txn.Message(f, m)
+}
 
 // Closed implements flow.Handler: bindings of a closed connection are gone,
 // since nothing can reach the phone over it (RFC 5626 §5.3).
@@ -235,6 +246,7 @@ func (p *Proxy) housekeep() {
 			return
 		case now := <-tick.C:
 			p.loc.Expire(now)
+			p.guard.Expire(now)
 			p.rotateOld(now)
 			p.notices.tick(p, now)
 			for _, session := range p.calls.forget(now) {

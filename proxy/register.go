@@ -42,11 +42,18 @@ func (p *Proxy) register(s *txn.Server) error {
 	if err := s.Reply(res); err != nil {
 		return err
 	}
+	for _, b := range bindings {
+		p.guard.Proved(b.Flow.Peer, b.Expires.Add(registerGrace), time.Now())
+	}
 	if len(bindings) > 0 {
 		p.notices.look(p, a)
 	}
 	return nil
 }
+
+// registerGrace is how long a flow is known after its binding has expired
+// (ours): a phone that comes back late is no stranger.
+const registerGrace = 5 * time.Minute
 
 // bind carries out what the Contact headers ask for (§10.3 steps 6 to 8).
 func (p *Proxy) bind(s *txn.Server, a aor.AOR) ([]location.Binding, error) {

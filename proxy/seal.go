@@ -165,20 +165,21 @@ func (s *sealer) openTag(sealed string) (string, bool) {
 }
 
 // localTag is the To tag of whatever the proxy itself answers to req: the
-// same for every response to one request (RFC 3261 §8.2.7), unguessable
-// without the key, and of one form in every state of a recipient (facade.md).
+// same for every response to one request (RFC 3261 §8.2.7), unguessable for
+// whom the response does not reach (the Via has the address that it goes to)
+// and without the key, and of one form in every state of a recipient (facade.md).
 func (s *sealer) localTag(req *sip.Request) string {
-	var callID, from, branch string
+	var callID, from, via string
 	if h := req.CallID(); h != nil {
 		callID = h.Value()
 	}
 	if h := req.From(); h != nil {
-		from, _ = paramOf(h.Params, "tag")
+		from, _ = tagOf(h.Params)
 	}
 	if h := req.Via(); h != nil {
-		branch, _ = paramOf(h.Params, "branch")
+		via = h.Value()
 	}
-	return localTagPrefix + s.digest("local tag", callID, from, branch)
+	return localTagPrefix + s.digest("local tag", callID, from, via)
 }
 
 // localTagPrefix tells our own tags from those of devices.
@@ -298,10 +299,10 @@ func unpad(padded []byte) ([]byte, bool) {
 	return nil, false
 }
 
-// paramOf is a header parameter by its name in any case (RFC 3261 §7.3.1).
-func paramOf(params sip.HeaderParams, name string) (string, bool) {
+// tagOf is the tag of a From or To, whose name has any case (RFC 3261 §7.3.1).
+func tagOf(params sip.HeaderParams) (string, bool) {
 	for _, p := range params {
-		if strings.EqualFold(strings.TrimSpace(p.K), name) {
+		if strings.EqualFold(strings.TrimSpace(p.K), "tag") {
 			return strings.TrimSpace(p.V), true
 		}
 	}

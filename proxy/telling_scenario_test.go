@@ -91,7 +91,7 @@ func manyCall(t *testing.T, s *proxytest.Stage, from string, as func(int) phone.
 	const calls = 72
 	for i := range calls {
 		out := phones[from].Invites("bob", as(i))
-		out.HearsProgress(100)
+		out.HearsProgress(180)
 		out.GivesUp()
 		stays(s, s.Bob, 5*time.Minute)
 	}

@@ -1,5 +1,12 @@
 package proxy
 
+import (
+	"net/netip"
+	"time"
+
+	"sotto/proxy/guard"
+)
+
 // Totals is what the proxy holds at a moment. With no call and no request
 // under way all but Bindings, Connections and Resting are zero: whoever looks
 // for a leak looks here.
@@ -13,6 +20,11 @@ type Totals struct {
 	Sessions     int // of the media engine
 	Ports        int // in use by sessions
 	Resting      int // ports that rest after a call
+	Bans         int // addresses that are not heard for a while
+
+	// Since the start: what was not heard, and answers that were not sent since
+	// they were larger than what an address had sent that may be borrowed.
+	Dropped, Unpaid uint64
 
 	Plane, WhyPlane string // by what media is relayed
 }
@@ -22,10 +34,18 @@ func (p *Proxy) Totals() Totals {
 	t := Totals{
 		Bindings: p.loc.Len(), Connections: p.mux.Connections(), Transactions: p.txn.Open(),
 		Calls: p.calls.live(), Facades: p.facades.len(), Notices: p.notices.underWay(),
-		Sessions: p.engine.Sessions(),
+		Sessions: p.engine.Sessions(), Bans: len(p.Bans()),
+		Dropped: p.guard.Counters().Dropped.Load(), Unpaid: p.guard.Counters().Unpaid.Load(),
 	}
 	t.Ports, t.Resting = p.engine.Ports()
 	plane, why := p.engine.Plane()
 	t.Plane, t.WhyPlane = string(plane), why
 	return t
 }
+
+// Bans lists the addresses that are not heard for a while.
+func (p *Proxy) Bans() []guard.Ban { return p.guard.Bans(time.Now()) }
+
+// Pardon ends the ban of an address, or with the zero address all, and says
+// how many there were.
+func (p *Proxy) Pardon(a netip.Addr) int { return p.guard.Pardon(a, time.Now()) }

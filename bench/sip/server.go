@@ -71,6 +71,7 @@ func startSotto(dir, program string, p place, protect string) (*server, error) {
 known_domains: [%s]
 listen: ["udp:%s"]
 data_dir: %s
+limits: {exempt: [127.0.0.0/8]}
 log: {level: error}
 peers:
   - name: load

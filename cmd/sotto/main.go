@@ -22,6 +22,7 @@ type cli struct {
 	Revoke   revokeCmd   `cmd:"" help:"Take back one privacy token of a user."`
 	Silenced silencedCmd `cmd:"" help:"A user's silenced calls."`
 	Calls    callsCmd    `cmd:"" help:"The calls of the running server."`
+	Bans     bansCmd     `cmd:"" help:"Addresses that are not heard for a while."`
 	Status   statusCmd   `cmd:"" help:"What the running server holds: calls, sessions, connections."`
 	Explain  explainCmd  `cmd:"" help:"Why a call rang, was silenced or was protected."`
 	Leaktest leaktestCmd `cmd:"" help:"Play calls over a server, ours or any other, and list what leaked."`

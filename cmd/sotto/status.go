@@ -21,19 +21,22 @@ func (d *desk) status([]string) ([]string, error) {
 	var lines []string
 	for _, l := range []struct {
 		name string
-		n    int
+		n    uint64
 	}{
-		{"bindings", h.Bindings},
-		{"connections", h.Connections},
-		{"transactions", h.Transactions},
-		{"calls", h.Calls},
-		{"facades", h.Facades},
-		{"notices", h.Notices},
-		{"media sessions", h.Sessions},
-		{"media ports", h.Ports},
-		{"resting ports", h.Resting},
-		{"goroutines", runtime.NumGoroutine()},
-		{"descriptors", descriptors()},
+		{"bindings", uint64(h.Bindings)},
+		{"connections", uint64(h.Connections)},
+		{"transactions", uint64(h.Transactions)},
+		{"calls", uint64(h.Calls)},
+		{"facades", uint64(h.Facades)},
+		{"notices", uint64(h.Notices)},
+		{"media sessions", uint64(h.Sessions)},
+		{"media ports", uint64(h.Ports)},
+		{"resting ports", uint64(h.Resting)},
+		{"bans", uint64(h.Bans)},
+		{"dropped", h.Dropped},
+		{"unpaid answers", h.Unpaid},
+		{"goroutines", uint64(runtime.NumGoroutine())},
+		{"descriptors", uint64(descriptors())},
 	} {
 		lines = append(lines, fmt.Sprintf("%-15s %d", l.name, l.n))
 	}

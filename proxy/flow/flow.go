@@ -11,8 +11,10 @@ package flow
 import (
 	"crypto/tls"
 	"errors"
+	"math"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 )
@@ -30,6 +32,7 @@ var (
 	ErrClosed   = errors.New("flow is closed")
 	ErrFull     = errors.New("flow's send queue is full")
 	ErrTooLarge = errors.New("message does not fit into a datagram")
+	ErrUnpaid   = errors.New("more bytes than came from an address that may be borrowed")
 )
 
 // A Flow is one way to a peer. Its methods are safe for concurrent use.
@@ -37,6 +40,8 @@ type Flow struct {
 	ref  Ref
 	udp  *udpListener // of a UDP flow
 	conn *conn        // of a connection
+
+	stranger bool // of a datagram: see Known, Send
 }
 
 // Ref names the flow.
@@ -54,9 +59,43 @@ func (f *Flow) Peer() netip.AddrPort { return f.ref.Peer }
 // Secure says that the flow is encrypted hop by hop.
 func (f *Flow) Secure() bool { return f.ref.Transport == "tls" || f.ref.Transport == "wss" }
 
+// Known says that whoever is at the other end comes first: a user who has
+// proved to be one, a peer, or somebody to whom we turned ourselves.
+func (f *Flow) Known() bool {
+	if f.conn != nil {
+		return f.conn.key != (dialKey{}) || !f.conn.stranger.Load()
+	}
+	return !f.stranger
+}
+
+// Room is how many bytes Send would send now.
+func (f *Flow) Room() int {
+	if f.udp == nil || !f.stranger {
+		return math.MaxInt32
+	}
+	return f.udp.mux.cfg.Guard.Room(f.ref.Peer, time.Now())
+}
+
+// Echoed says that the other end has shown to receive what is sent to it.
+func (f *Flow) Echoed() {
+	if f.stranger {
+		f.udp.mux.cfg.Guard.Echoed(f.ref.Peer, time.Now())
+	}
+}
+
 // Send sends one message. It never blocks: a connection queues it, bounded;
-// a full queue is ErrFull. b is not kept.
+// a full queue is ErrFull. The sender of a datagram whom nothing has shown to
+// be where it says is sent no more bytes than came from there: ErrUnpaid. b is
+// not kept.
 func (f *Flow) Send(b []byte) error {
+	if f.stranger && !f.udp.mux.cfg.Guard.Pays(f.ref.Peer, len(b), time.Now()) {
+		return ErrUnpaid
+	}
+	return f.Relay(b)
+}
+
+// Relay is Send for what somebody else has sent us, who thereby has paid.
+func (f *Flow) Relay(b []byte) error {
 	if f.udp != nil {
 		return f.udp.send(b, f.ref.Peer)
 	}

@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"sotto/proxy/guard"
 )
 
 // Network opens sockets. *net.Dialer and net.ListenConfig stand behind the
@@ -38,6 +40,7 @@ type Config struct {
 	Limits  Limits       // zeros: the defaults
 	Log     *slog.Logger // nil: none
 	Handler Handler      // must be set
+	Guard   *guard.Guard // nil: everybody is heard
 }
 
 // Mux holds the listeners and connections of one server. Safe for concurrent use.

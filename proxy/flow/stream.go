@@ -13,6 +13,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"sotto/proxy/guard"
 	"sotto/proxy/wire"
 )
 
@@ -27,6 +28,8 @@ type conn struct {
 	closed  chan struct{}
 	once    sync.Once
 	tls     atomic.Pointer[tls.ConnectionState]
+	// stranger: nobody has proved to be a user over it; as of the last message.
+	stranger atomic.Bool
 }
 
 // listenStream opens a listener and starts to accept.
@@ -79,6 +82,10 @@ func (m *Mux) admit(nc net.Conn, transport string) *conn {
 	local, err1 := netip.ParseAddrPort(nc.LocalAddr().String())
 	peer, err2 := netip.ParseAddrPort(nc.RemoteAddr().String())
 	local, peer = unmap(local), unmap(peer)
+	if g := m.cfg.Guard; g != nil && !g.Connects(peer.Addr(), time.Now()) {
+		_ = nc.Close()
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err1 != nil || err2 != nil || m.stopped || len(m.conns) >= m.cfg.Limits.Connections ||
@@ -120,6 +127,7 @@ func (c *conn) handshake(nc net.Conn) bool {
 	}
 	_ = nc.SetDeadline(time.Now().Add(c.mux.cfg.Limits.Handshake))
 	if err := t.Handshake(); err != nil {
+		c.offends()
 		c.close("handshake: " + err.Error())
 		return false
 	}
@@ -140,17 +148,7 @@ func (c *conn) read(nc net.Conn) string {
 	buf := make([]byte, 8192)
 	for {
 		_ = nc.SetReadDeadline(deadline)
-		n, err := nc.Read(buf)
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				return "closed by peer"
-			}
-			return err.Error()
-		}
-		if err := s.Write(buf[:n]); err != nil {
-			return err.Error()
-		}
-		got, err := c.take(&s)
+		got, err := c.more(nc, &s, buf)
 		if err != nil {
 			return err.Error()
 		}
@@ -162,6 +160,30 @@ func (c *conn) read(nc net.Conn) string {
 		}
 	}
 }
+
+// more reads once and hands up what is whole then.
+func (c *conn) more(nc net.Conn, s *wire.Stream, buf []byte) (got bool, err error) {
+	n, err := nc.Read(buf)
+	switch {
+	case errors.Is(err, io.EOF):
+		return false, errPeerClosed
+	case err != nil:
+		if s.Waiting() > 0 { // half a message, and no more in time
+			c.offends()
+		}
+		return false, err
+	}
+	if err = s.Write(buf[:n]); err == nil {
+		got, err = c.take(s)
+	}
+	if errors.Is(err, wire.ErrStream) {
+		c.offends()
+	}
+	return got, err
+}
+
+// errPeerClosed is how a connection ends as it should.
+var errPeerClosed = errors.New("closed by peer")
 
 // take hands up what is whole in s.
 func (c *conn) take(s *wire.Stream) (got bool, err error) {
@@ -180,6 +202,7 @@ func (c *conn) take(s *wire.Stream) (got bool, err error) {
 		case errors.As(err, &rej):
 			got = true
 			m.counters.Malformed.Add(1)
+			c.offends()
 			if rej.Answer != nil {
 				m.counters.Answered.Add(1)
 				_ = c.send(rej.Answer) // a full queue closes the connection soon
@@ -192,10 +215,31 @@ func (c *conn) take(s *wire.Stream) (got bool, err error) {
 		}
 		got = true
 		m.counters.Received.Add(1)
+		if !c.heard() {
+			continue
+		}
 		if req, ok := msg.(*sip.Request); ok {
 			wire.AddReceived(req.Via(), c.flow.ref.Peer)
 		}
 		m.cfg.Handler.Message(c.flow, msg)
+	}
+}
+
+// heard says that a message may be handed up. What we opened ourselves is not limited.
+func (c *conn) heard() bool {
+	g := c.mux.cfg.Guard
+	if g == nil || c.key != (dialKey{}) {
+		return true
+	}
+	standing := g.Heard(c.flow.ref.Peer, true, time.Now())
+	c.stranger.Store(standing != guard.Known)
+	return standing != guard.Dropped
+}
+
+// offends notes that what came was no SIP.
+func (c *conn) offends() {
+	if g := c.mux.cfg.Guard; g != nil && c.key == (dialKey{}) {
+		g.Malformed(c.flow.ref.Peer, true, time.Now())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"sotto/internal/stun"
+	"sotto/proxy/guard"
 	"sotto/proxy/wire"
 )
 
@@ -64,6 +65,18 @@ func (l *udpListener) read() {
 // datagram is one datagram: a ping, STUN, or a message.
 func (l *udpListener) datagram(b []byte, peer netip.AddrPort) {
 	m := l.mux
+	stranger := false
+	if g := m.cfg.Guard; g != nil {
+		now := time.Now()
+		switch g.Heard(peer, false, now) {
+		case guard.Dropped:
+			return
+		case guard.Stranger:
+			stranger = true
+			g.Came(peer, len(b), now)
+		}
+	}
+	f := &Flow{ref: Ref{Transport: "udp", Local: l.local, Peer: peer}, udp: l, stranger: stranger}
 	if len(b) <= 4 { // CRLFCRLF and what else phones send to keep a NAT open
 		m.counters.Pings.Add(1)
 		return
@@ -71,38 +84,42 @@ func (l *udpListener) datagram(b []byte, peer netip.AddrPort) {
 	if stun.IsSTUN(b) { // RFC 5626 §3.5.2
 		if res, ok := stun.BindingResponse(b, peer); ok {
 			m.counters.Pings.Add(1)
-			l.mayFail(res, peer)
+			f.mayFail(res)
 		}
 		return
 	}
 	m.counters.Received.Add(1)
 	msg, err := wire.Parse(b)
 	if err != nil {
-		l.malformed(err, len(b), peer)
+		f.malformed(err, len(b))
 		return
 	}
 	if req, ok := msg.(*sip.Request); ok {
 		wire.AddReceived(req.Via(), peer)
 	}
-	m.cfg.Handler.Message(&Flow{ref: Ref{Transport: "udp", Local: l.local, Peer: peer}, udp: l}, msg)
+	m.cfg.Handler.Message(f, msg)
 }
 
 // malformed answers what RFC 3261 wants answered, never with more bytes than
 // came: the source of a datagram is not verified.
-func (l *udpListener) malformed(err error, size int, peer netip.AddrPort) {
-	l.mux.counters.Malformed.Add(1)
-	l.mux.log.Debug("malformed datagram", "err", err)
+func (f *Flow) malformed(err error, size int) {
+	m := f.udp.mux
+	m.counters.Malformed.Add(1)
+	m.log.Debug("malformed datagram", "err", err)
+	if m.cfg.Guard != nil {
+		m.cfg.Guard.Malformed(f.ref.Peer, false, time.Now())
+	}
 	var rej *wire.Reject
 	if errors.As(err, &rej) && rej.Answer != nil && len(rej.Answer) <= size {
-		l.mux.counters.Answered.Add(1)
-		l.mayFail(rej.Answer, peer)
+		m.counters.Answered.Add(1)
+		f.mayFail(rej.Answer)
 	}
 }
 
 // mayFail sends what nobody waits for.
-func (l *udpListener) mayFail(b []byte, peer netip.AddrPort) {
-	if err := l.send(b, peer); err != nil {
-		l.mux.log.Debug("datagram not sent", "err", err)
+func (f *Flow) mayFail(b []byte) {
+	if err := f.Send(b); err != nil {
+		f.udp.mux.log.Debug("datagram not sent", "err", err)
 	}
 }
 

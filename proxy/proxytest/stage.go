@@ -230,6 +230,7 @@ func (s *Stage) nothingLeft() {
 // idle says that a server holds nothing but registrations.
 func idle(now proxy.Totals) bool {
 	now.Bindings, now.Connections, now.Plane, now.WhyPlane = 0, 0, "", ""
+	now.Bans, now.Dropped, now.Unpaid = 0, 0, 0
 	return now == proxy.Totals{}
 }
 

@@ -158,7 +158,7 @@ func FuzzKeys(f *testing.F) {
 			}
 			_ = mergeKey(m)
 			busy := response(m, 503)
-			tagged(busy, "x")
+			setTag(busy, "x")
 			if clientKey(busy) == "" {
 				t.Error("no client key")
 			}

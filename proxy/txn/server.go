@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"hash/maphash"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,10 @@ type Server struct {
 	Req  *sip.Request // as it came; not to be changed
 	Flow *flow.Flow   // where it came from and responses go
 	User any          // the transaction user's
+
+	// Relayed says that what is not a refusal has come from the other side,
+	// which has paid for it (see flow.Flow.Send).
+	Relayed bool
 
 	w         *worker
 	key       string
@@ -88,7 +93,11 @@ func (w *worker) open(f *flow.Flow, req *sip.Request, key string) {
 
 // begin makes a transaction, nil if there are too many.
 func (w *worker) begin(f *flow.Flow, req *sip.Request, key string) *Server {
-	if w.l.open.Add(1) > int64(w.l.cfg.MaxTransactions) {
+	most := int64(w.l.cfg.MaxTransactions)
+	if !f.Known() {
+		most /= strangersShare
+	}
+	if w.l.open.Add(1) > most {
 		w.l.open.Add(-1)
 		return nil
 	}
@@ -115,6 +124,9 @@ func (s *Server) again(req *sip.Request) {
 
 // acked takes an ACK with the branch of the INVITE (RFC 3261 §17.2.1).
 func (s *Server) acked(req *sip.Request) {
+	if tag, ok := wire.Param(req.To().Params, "tag"); ok && s.tag != "" && tag == s.tag {
+		s.Flow.Echoed()
+	}
 	switch s.state {
 	case completed:
 		s.state = confirmed
@@ -149,7 +161,7 @@ func (w *worker) cancel(f *flow.Flow, req *sip.Request, key string) {
 	}
 	res := wire.NewResponse(req, sip.StatusOK, "OK")
 	setTag(res, invite.tag) // RFC 3261 §9.2
-	tagged(res, invite.key)
+	w.l.tagged(res, invite.key)
 	_ = s.Reply(res) // cannot be final yet
 	if !invite.Final() && !invite.cancelled {
 		invite.cancelled = true
@@ -160,7 +172,7 @@ func (w *worker) cancel(f *flow.Flow, req *sip.Request, key string) {
 // refuse answers a request in the layer's own name.
 func (s *Server) refuse(code int, reason string) {
 	res := wire.NewResponse(s.Req, code, reason)
-	tagged(res, s.key)
+	s.w.l.tagged(res, s.key)
 	_ = s.Reply(res) // the first response of a transaction is never refused
 }
 
@@ -189,6 +201,10 @@ func (s *Server) Reply(res *sip.Response) error {
 	default:
 		s.state = completed
 		s.endAfter(64 * s.w.l.cfg.T1) // timer J
+	}
+	if s.Relayed && res.StatusCode < 300 {
+		s.sent(s.Flow.Relay(raw))
+		return nil
 	}
 	s.send(raw)
 	return nil
@@ -250,8 +266,11 @@ func (s *Server) end() {
 
 func (s *Server) reliable() bool { return s.Flow.Transport() != "udp" }
 
-func (s *Server) send(raw []byte) {
-	if err := s.Flow.Send(raw); err != nil {
+func (s *Server) send(raw []byte) { s.sent(s.Flow.Send(raw)) }
+
+// sent notes what became of a response.
+func (s *Server) sent(err error) {
+	if err != nil {
 		s.w.l.log.Debug("response not sent", "err", err)
 	}
 }
@@ -294,9 +313,14 @@ func mergeKey(req *sip.Request) string {
 	return from + "|" + req.CallID().Value() + "|" + req.CSeq().Value() + "|" + req.Recipient.String()
 }
 
-// tagged gives a response of the layer's own a To tag.
-func tagged(res *sip.Response, seed string) {
-	setTag(res, "x"+strconv.FormatUint(hashOf(seed+res.CallID().Value()), 36))
+// tagged gives a response of the layer's own a To tag, which only who gets the
+// response can know: the Via in it has the address that it goes to.
+func (l *Layer) tagged(res *sip.Response, seed string) {
+	via := ""
+	if v := res.Via(); v != nil {
+		via = v.Value()
+	}
+	setTag(res, "x"+strconv.FormatUint(maphash.String(l.seed, seed+"|"+via+"|"+res.CallID().Value()), 36))
 }
 
 // setTag sets the To tag, unless there is one.

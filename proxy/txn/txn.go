@@ -5,7 +5,9 @@
 //
 // Every message runs to completion on one worker, chosen by its Call-ID, so
 // that the messages of a call keep their order and a call needs no lock. A
-// worker's queue is bounded: a full one answers requests with 503.
+// worker's queues are bounded: one for users who have proved to be such and for
+// peers, which comes first and answers requests with 503 when it is full, and
+// one for strangers, which then drops them.
 //
 // The way of a message: [Layer.Message] → the worker's queue → server.go for
 // a request, client.go for a response → the [Handler] or [Sink].
@@ -15,6 +17,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -87,6 +90,7 @@ const (
 type Layer struct {
 	cfg     Config
 	log     *slog.Logger
+	seed    maphash.Seed // of tags
 	workers []*worker
 	clients clientTable
 	open    atomic.Int64 // transactions of both kinds
@@ -97,7 +101,7 @@ type Layer struct {
 
 // New makes a layer and starts its workers, which Close ends.
 func New(c Config) *Layer {
-	l := &Layer{cfg: withDefaults(c), closed: make(chan struct{})}
+	l := &Layer{cfg: withDefaults(c), seed: maphash.MakeSeed(), closed: make(chan struct{})}
 	l.log = l.cfg.Log
 	l.clients.init()
 	for range l.cfg.Workers {
@@ -155,7 +159,7 @@ func (l *Layer) Message(f *flow.Flow, m sip.Message) {
 	switch m := m.(type) {
 	case *sip.Request:
 		w := l.workerOf(m.CallID().Value())
-		if !w.offer(job{flow: f, req: m}) && !m.IsAck() {
+		if !w.offer(job{flow: f, req: m}) {
 			l.busy(f, m)
 		}
 	case *sip.Response:
@@ -168,11 +172,15 @@ func (l *Layer) Message(f *flow.Flow, m sip.Message) {
 	}
 }
 
-// busy answers a request for which there is no room (RFC 3261 §21.5.4).
+// busy answers a request for which there is no room (RFC 3261 §21.5.4). A
+// stranger's is dropped: under a flood each answer would cost a known caller's.
 func (l *Layer) busy(f *flow.Flow, req *sip.Request) {
+	if req.IsAck() || !f.Known() {
+		return
+	}
 	res := wire.NewResponse(req, sip.StatusServiceUnavailable, "Service Unavailable")
 	res.AppendHeader(sip.NewHeader("Retry-After", "5"))
-	tagged(res, "busy")
+	l.tagged(res, "busy")
 	if err := f.Send(wire.Bytes(res)); err != nil {
 		l.log.Debug("503 not sent", "err", err)
 	}
@@ -229,6 +237,7 @@ func hashOf(s string) uint64 {
 type worker struct {
 	l       *Layer
 	queue   chan job
+	later   chan job // of strangers
 	wheel   *wheel
 	servers map[string]*Server // by serverKey
 	merged  map[string]string  // mergeKey of an initial request → its serverKey
@@ -245,20 +254,33 @@ type job struct {
 
 func newWorker(l *Layer) *worker {
 	return &worker{
-		l: l, queue: make(chan job, l.cfg.Queue), wheel: newWheel(),
+		l: l, queue: make(chan job, l.cfg.Queue), later: make(chan job, l.cfg.Queue/strangersQueue), wheel: newWheel(),
 		servers: map[string]*Server{}, merged: map[string]string{},
 	}
 }
 
 // offer queues a job if there is room.
 func (w *worker) offer(j job) bool {
+	queue := w.queue
+	if j.flow != nil && !j.flow.Known() {
+		queue = w.later
+	}
 	select {
-	case w.queue <- j:
+	case queue <- j:
 		return true
 	default:
 		return false
 	}
 }
+
+const (
+	// strangersQueue is the part of a queue that strangers have: what waits longer
+	// than a tenth of a second has been sent again (ours).
+	strangersQueue = 4
+	// strangersShare is the part of all transactions that strangers may open:
+	// however many they are, callers who are known find room.
+	strangersShare = 4
+)
 
 // run works until the layer is closed.
 func (w *worker) run() {
@@ -270,7 +292,20 @@ func (w *worker) run() {
 			return
 		case <-w.wheel.due():
 			w.wheel.advance(time.Now())
+			continue
 		case j := <-w.queue:
+			w.do(j)
+			continue
+		default:
+		}
+		select { // nothing is waiting but, perhaps, strangers
+		case <-w.l.closed:
+			return
+		case <-w.wheel.due():
+			w.wheel.advance(time.Now())
+		case j := <-w.queue:
+			w.do(j)
+		case j := <-w.later:
 			w.do(j)
 		}
 	}
