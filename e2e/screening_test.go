@@ -100,6 +100,19 @@ func noticed(bob *linphone, mark int, from time.Time, caller string, h *host) {
 	}
 }
 
+// noNotice checks that nothing at all of a call since from came to bob's line.
+func noNotice(bob *linphone, from time.Time) {
+	t := bob.lab.t
+	t.Helper()
+	time.Sleep(4 * time.Second) // longer than a notice waits here
+	for _, p := range since(bob.allPackets(), from) {
+		if bytes.HasPrefix(p.payload, []byte("MESSAGE ")) && p.dst.Addr() == bob.ip {
+			t.Errorf("a notice that should not be: %s", tail(string(p.payload), 200))
+		}
+	}
+	onlyNotices(t, bob.host, from)
+}
+
 // onlyNotices fails if anything came to a host since from but notices,
 // answers to what its own phone asked, and keep-alives.
 func onlyNotices(t *testing.T, h *host, from time.Time) {
@@ -219,20 +232,25 @@ func TestTokensThatDoNotRing(t *testing.T) {
 	for _, c := range []struct {
 		name, user string
 		token      string
+		told       bool // soon: a caller causes three notices at once
 	}{
-		{"stolen", "mallory", good},
-		{"revoked", "carol", revoked},
-		{"expired", "carol", expired(t, s)},
-		{"malformed", "carol", good[:len(good)-1] + "="},
-		{"cut off", "carol", good[:60]},
-		{"another recipient's", "carol", s.keys("alice").issue("carol")},
+		{"stolen", "mallory", good, true},
+		{"revoked", "carol", revoked, true},
+		{"expired", "carol", expired(t, s), true},
+		{"malformed", "carol", good[:len(good)-1] + "=", true},
+		{"cut off", "carol", good[:60], false},
+		{"another recipient's", "carol", s.keys("alice").issue("carol"), false},
 	} {
 		t.Log(c.name)
 		from, mark := time.Now(), bob.mark()
 		x := s.sipp(c.user, "udp")
 		x.edit = func(x *script) { x.Header = "Privacy-Token: " + c.token }
 		x.play("giveup", "bob", "-d", "300").succeeds()
-		noticed(bob, mark, from, c.user, x.host)
+		if c.told {
+			noticed(bob, mark, from, c.user, x.host)
+			continue
+		}
+		noNotice(bob, from)
 	}
 
 	// Blocked beats token, and there is no notice either.
@@ -241,13 +259,7 @@ func TestTokensThatDoNotRing(t *testing.T) {
 	x := s.sipp("carol", "udp")
 	x.edit = func(x *script) { x.Header = "Privacy-Token: " + good }
 	x.play("giveup", "bob", "-d", "300").succeeds()
-	time.Sleep(4 * time.Second) // longer than a notice waits here
-	for _, p := range since(bob.allPackets(), from) {
-		if bytes.HasPrefix(p.payload, []byte("MESSAGE ")) && p.dst.Addr() == bob.ip {
-			t.Error("a notice of a blocked caller")
-		}
-	}
-	onlyNotices(t, bob.host, from)
+	noNotice(bob, from)
 	if list := s.sotto("silenced", "list", "bob@"+domain); strings.Count(list, "carol@") != 6 {
 		t.Errorf("carol's six calls are not listed:\n%s", list)
 	}
@@ -295,4 +307,32 @@ func user(t *testing.T, name string) aor.AOR {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// TestOffer has carol, on SIPp, give bob a token of hers in a protected call:
+// bob's line carries it as she wrote it, and with it he may call her.
+func TestOffer(t *testing.T) {
+	t.Parallel()
+	s := newLab(t, false).serve("")
+	s.set("carol", "silence_strangers", "on")
+	s.set("carol", "recent_days", "0")
+	s.set("carol", "protect_ip", "always")
+	bob := s.linphone("bob", "udp")
+	tok := s.keys("carol").issue("bob")
+	carol := s.sipp("carol", "udp")
+	carol.edit = func(x *script) { x.Header = "Privacy-Token-Offer: " + tok }
+	from, mark := time.Now(), bob.mark()
+	r := carol.play("giveup", "bob", "-d", "300")
+	bob.rings(mark)
+	offer := bob.p.says(mark, `(?m)^Privacy-Token-Offer: (pt1\.\S+)`)
+	r.succeeds()
+	bob.noTrace(carol.host, from, "")
+	if offer != tok {
+		t.Errorf("bob's phone was offered %s; want %s", offer, tok)
+	}
+	called := carol.awaits("answer", "-rtp_echo")
+	rung, dialled := called.mark(), bob.call("sip:carol+"+offer+"@"+domain)
+	bob.talks(dialled)
+	bob.hangsUp()
+	called.sees(rung, `BYE sip:`)
 }

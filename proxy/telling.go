@@ -135,10 +135,15 @@ func (t *noticeTable) look(p *Proxy, to aor.AOR) {
 	})
 }
 
+// maxLooks bounds the recipients that one tick looks for (ours: after a restart
+// there may be many; the next tick goes on).
+const maxLooks = 200
+
 // tick looks for those whose time has come, and forgets whose every burst is whole.
 func (t *noticeTable) tick(p *Proxy, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	looks := 0
 	for to, e := range t.of {
 		for who, full := range e.callers {
 			if full.Before(now) {
@@ -147,7 +152,8 @@ func (t *noticeTable) tick(p *Proxy, now time.Time) {
 		}
 		switch {
 		case e.timer != nil || e.sent > 0:
-		case !e.due.IsZero() && !e.due.After(now):
+		case !e.due.IsZero() && !e.due.After(now) && looks < maxLooks:
+			looks++
 			e.due = time.Time{}
 			t.look(p, to)
 		case e.due.IsZero() && len(e.callers) == 0 && e.full.Before(now):

@@ -92,7 +92,7 @@ type tokenIssueCmd struct {
 	Name     string `help:"Your name on these cards, if it is not that of your address." placeholder:"NAME"`
 	Domain   string `help:"Every caller of a domain, as example.org." placeholder:"DOMAIN" xor:"whom"`
 	FirstUse bool   `help:"Whoever uses it first: for a card or a QR code." xor:"whom"`
-	Open     bool   `help:"Anybody, until it expires." xor:"whom"`
+	Open     bool   `help:"Anybody, until it expires, in as many calls as your setting open_uses says." xor:"whom"`
 	Expires  string `help:"How long it holds, up to 182d; rounded up to whole weeks." default:"28d"`
 	NoQR     bool   `help:"Do not draw the QR code." name:"no-qr"`
 }
