@@ -77,3 +77,29 @@ func (l *linphone) holds(other *linphone) {
 	l.talks(mark)
 	other.talks(heard)
 }
+
+// TestNoticeOnce has bob be away while mallory calls and the server is killed:
+// when he is back his phone shows the notice, and never again.
+func TestNoticeOnce(t *testing.T) {
+	t.Parallel()
+	s, bob := silencer(t)
+	bob.p.types("quit")
+	bob.p.ends(patience)
+	mallory := s.sipp("mallory", "udp")
+	mallory.play("giveup", "bob", "-d", "300").succeeds()
+	mallory.play("giveup", "bob", "-d", "300").succeeds()
+	s.kill()
+	s.start()
+	back := time.Now()
+	bob = s.linphone("bob", "udp")
+	bob.p.says(0, `Message received from sip:silenced-calls@`+domain+`: (2 silenced calls:)`)
+	bob.p.says(0, `(2 from mallory@`+domain+`, last )`)
+	onlyNotices(t, bob.host, back)
+	bob.p.types("quit")
+	bob.p.ends(patience)
+	s.kill()
+	s.start()
+	again := time.Now()
+	bob = s.linphone("bob", "udp")
+	noNotice(bob, again)
+}
