@@ -43,8 +43,8 @@ func (p *Proxy) newFacade(s *txn.Server, tag string, ended func(int)) *facade {
 	f := &facade{p: p, srv: s, tag: tag, ended: ended}
 	s.User = f
 	p.facades.put(f)
-	f.timer = s.After(between(ringEarliest, ringLatest), f.ring)
-	s.After(between(giveUpEarliest, giveUpLatest), f.giveUp)
+	f.timer = s.After(p.chance.between(momentRing, ringEarliest, ringLatest), f.ring)
+	s.After(p.chance.between(momentGiveUp, giveUpEarliest, giveUpLatest), f.giveUp)
 	return f
 }
 
@@ -115,7 +115,7 @@ func (f *facade) cancel() {
 		return
 	}
 	f.finish(sip.StatusRequestTerminated)
-	f.srv.After(between(cancelEarliest, cancelLatest), func() {
+	f.srv.After(f.p.chance.between(momentCancel, cancelEarliest, cancelLatest), func() {
 		f.send(f.final(sip.StatusRequestTerminated))
 	})
 	f.stopDevices()

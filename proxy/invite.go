@@ -27,7 +27,13 @@ func (p *Proxy) invite(s *txn.Server) error {
 	if !local || p.beyond(callee, who) {
 		return p.inviteOut(s, who, in)
 	}
-	v := p.judge(who, callee, in.tokens)
+	p.judge(s, who, callee, in.tokens, func(v judgement) error { return p.ringOrNot(s, who, in, v) })
+	return nil
+}
+
+// ringOrNot goes on with a call to a local user that has been judged.
+func (p *Proxy) ringOrNot(s *txn.Server, who identity, in dialled, v judgement) error {
+	callee, _ := p.localAOR(in.uri)
 	c := p.newCall(s, who, callee, in.uri)
 	c.judged(v)
 	p.remember(who.aor, callee) // also if nobody answers: who missed the call may call back
@@ -191,7 +197,7 @@ func (c *call) redirect(to sip.Uri) []target {
 	if !ok {
 		return nil
 	}
-	if v := c.p.judge(c.who, other, nil); v.verdict != ring {
+	if v := c.p.facts(c.who, other).judged(); v.verdict != ring {
 		return nil
 	}
 	return c.p.devices(other)

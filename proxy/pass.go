@@ -38,10 +38,18 @@ func (p *Proxy) pass(s *txn.Server) error {
 	case !local || p.beyond(callee, who):
 		return p.passOut(s, who, in)
 	}
-	v := p.judge(who, callee, in.tokens)
-	if v.stranger {
-		return p.toStranger(s)
-	}
+	p.judge(s, who, callee, in.tokens, func(v judgement) error {
+		if v.stranger {
+			return p.toStranger(s)
+		}
+		return p.passIn(s, who, in, v)
+	})
+	return nil
+}
+
+// passIn sends a request to the devices of a user to whom its sender is known.
+func (p *Proxy) passIn(s *txn.Server, who identity, in dialled, v judgement) error {
+	callee, _ := p.localAOR(in.uri)
 	targets := p.devices(callee)
 	if len(targets) == 0 {
 		return refuse(p.absent(callee), whyNobodyThere)

@@ -15,6 +15,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -33,7 +34,7 @@ import (
 	"sotto/store"
 )
 
-// Options are what a proxy is made of. All but Network, TLS and Resolver must be set.
+// Options are what a proxy is made of. All but Network, TLS, Resolver and Chance must be set.
 type Options struct {
 	Config   configs.Config
 	Store    *store.Store
@@ -42,7 +43,10 @@ type Options struct {
 	Network  flow.Network      // nil: the real network
 	TLS      *tls.Config       // nil: no TLS listener may be configured
 	Resolver *resolve.Resolver // nil: the system's name servers
-	Log      *slog.Logger
+	// Chance, if not nil, is where random times are drawn from, by what they are
+	// for: a test plays the same moments again. Nothing secret comes from it.
+	Chance func(moment string) io.Reader
+	Log    *slog.Logger
 }
 
 // Proxy is one SIP proxy and registrar. Its exported methods are safe for
@@ -64,6 +68,8 @@ type Proxy struct {
 	calls    *callTable
 	facades  *facadeTable
 	notices  *noticeTable
+	chance   *chance
+	spent    *spending
 	ledger   *ledger
 	guard    *guard.Guard
 	log      *slog.Logger
@@ -88,6 +94,7 @@ func New(o Options) (*Proxy, error) {
 		cfg: o.Config, store: o.Store, loc: o.Location, engine: o.Engine,
 		resolver: o.Resolver, log: o.Log, domains: map[string]bool{},
 		calls: newCallTable(), facades: newFacadeTable(), notices: newNoticeTable(),
+		chance: newChance(o.Chance), spent: newSpending(),
 		stop: make(chan struct{}),
 	}
 	for _, d := range o.Config.Domains {
@@ -249,6 +256,7 @@ func (p *Proxy) housekeep() {
 			p.guard.Expire(now)
 			p.rotateOld(now)
 			p.notices.tick(p, now)
+			p.spent.forget(now)
 			for _, session := range p.calls.forget(now) {
 				p.endMedia(session)
 			}

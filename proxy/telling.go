@@ -106,7 +106,7 @@ func (t *noticeTable) schedule(p *Proxy, to aor.AOR, calls []store.Silenced) {
 		}
 		return
 	}
-	wait := between(p.cfg.Notice.MinDelay, p.cfg.Notice.MaxDelay+1)
+	wait := p.chance.between(momentNotice, p.cfg.Notice.MinDelay, p.cfg.Notice.MaxDelay+1)
 	e.timer = p.txn.After(to.String(), wait, func() {
 		t.mu.Lock()
 		e.timer = nil

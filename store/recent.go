@@ -103,18 +103,19 @@ func (s *Store) forgetDays(first int64) error {
 	return nil
 }
 
-// Recent says whether owner turned to other within so many days.
+// Recent says whether owner turned to other within so many days. It hashes as
+// often whatever owner has set, and whoever that is: other, who may be a
+// stranger, must not learn it by the time that it takes.
 func (s *Store) Recent(owner, other aor.AOR, days int) bool {
+	if other.IsZero() {
+		return false
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	first := today() - int64(days)
+	first, found := today()-int64(days), false
 	for day, key := range s.dayKeys {
-		if day <= first && days > 0 || days == 0 {
-			continue
-		}
-		if _, ok := s.recent[pairHash(key, owner, other)]; ok {
-			return true
-		}
+		_, there := s.recent[pairHash(key, owner, other)]
+		found = found || there && day > first
 	}
-	return false
+	return found
 }

@@ -2,6 +2,9 @@ package tokens
 
 import (
 	"crypto/ed25519"
+	"crypto/sha512"
+	"math/big"
+	"slices"
 	"testing"
 	"time"
 )
@@ -103,4 +106,46 @@ func BenchmarkParse(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// The key that stands for those that a recipient does not have is one with
+// which a check does all its work: Go's ed25519 gives up early on what is no
+// point of the curve. Its secret scalar is 1, as everybody knows: so it can be
+// signed with, and what is signed with it must not hold.
+func TestDecoyWorksAndOpensNothing(t *testing.T) {
+	message := []byte("anything")
+	if !ed25519.Verify(decoy(), message, signedByDecoy(t, message)) {
+		t.Error("the decoy is no key")
+	}
+	tok := given(t, testKey(1), grant(t, nil), 1)
+	c := Claim{Recipient: parsed(t, bob), Caller: parsed(t, carol), Now: noon}
+	m := tok.message(c.Recipient, c.Caller.String())
+	copy(tok.body[3+saltSize:], signedByDecoy(t, m))
+	if err := Verify(tok, c); err == nil {
+		t.Error("a token signed with the decoy holds")
+	}
+}
+
+// signedByDecoy signs with the scalar 1 (RFC 8032 §5.1.6).
+func signedByDecoy(t *testing.T, message []byte) []byte {
+	t.Helper()
+	seed := make([]byte, ed25519.SeedSize)
+	once, ok := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
+	if !ok {
+		t.Fatal("key has no public half")
+	}
+	h := sha512.Sum512(seed)
+	h[0], h[31] = h[0]&248, h[31]&63|64
+	k := sha512.Sum512(slices.Concat(once, decoy(), message))
+	order, _ := new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
+	s := new(big.Int).Add(littleEndian(h[:32]), littleEndian(k[:]))
+	sum := s.Mod(s, order).FillBytes(make([]byte, 32))
+	slices.Reverse(sum)
+	return slices.Concat(once, sum)
+}
+
+func littleEndian(b []byte) *big.Int {
+	b = slices.Clone(b)
+	slices.Reverse(b)
+	return new(big.Int).SetBytes(b)
 }
