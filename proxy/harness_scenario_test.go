@@ -1,7 +1,9 @@
 package proxy_test
 
 import (
+	"cmp"
 	"context"
+	"regexp"
 	"testing"
 	"time"
 
@@ -9,17 +11,41 @@ import (
 	"sotto/proxy/proxytest"
 )
 
-// grounds are the transports and families on which the harness is played.
+// carded is a phone that tells the address of its network card, too.
+func carded(c *phone.Config) {
+	mac := proxytest.MAC(c)
+	c.Instance = "urn:uuid:6f1d0c40-77aa-11ee-8000-" + mac // RFC 9562 §5.1: the node is a MAC address
+	c.Contact = "sip:" + c.User + "." + mac + "@" + c.Local.String() + ";transport=" + cmp.Or(c.Transport, "udp") +
+		";ob;device=" + mac
+	c.Headers = append(c.Headers, phone.Field{Name: "X-MAC", Value: mac}, phone.Field{Name: "User-Agent", Value: "Desk " + mac})
+	c.SDES = append(c.SDES, phone.SDESItem{Type: 7, Text: mac})
+	c.SDP.Session = append(c.SDP.Session, "a=x-mac:"+mac)
+}
+
+// natted is a phone behind a NAT that has RTP and RTCP on one port.
+func natted(c *phone.Config) {
+	proxytest.NATted(c)
+	c.RTCPMux = true
+}
+
+// asItIs is a phone with an address that everybody reaches.
+func asItIs(*phone.Config) {}
+
+// grounds are the transports, families and networks on which the harness is played.
 var grounds = []struct {
 	name, transport string
 	six             bool
+	net             func(*phone.Config)
 }{
-	{"UDP, IPv4", "udp", false},
-	{"TCP, IPv4", "tcp", false},
-	{"TLS, IPv4", "tls", false},
-	{"UDP, IPv6", "udp", true},
-	{"TCP, IPv6", "tcp", true},
-	{"TLS, IPv6", "tls", true},
+	{"UDP, IPv4", "udp", false, asItIs},
+	{"TCP, IPv4", "tcp", false, asItIs},
+	{"TLS, IPv4", "tls", false, asItIs},
+	{"UDP, IPv6", "udp", true, asItIs},
+	{"TCP, IPv6", "tcp", true, asItIs},
+	{"TLS, IPv6", "tls", true, asItIs},
+	{"UDP, NAT", "udp", false, natted},
+	{"TCP, NAT", "tcp", false, natted},
+	{"TLS, NAT", "tls", false, natted},
 }
 
 // onEveryGround plays a script with two phones that tell all they know.
@@ -27,13 +53,15 @@ func onEveryGround(t *testing.T, protect string, script func(t *testing.T, w *le
 	t.Helper()
 	for _, g := range grounds {
 		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
 			proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
 				open := s.Phone
 				if g.six {
 					open = s.Phone6
 				}
 				over := func(c *phone.Config) { c.Transport = g.transport }
-				w := &leakStage{Stage: s, alice: open("alice", over, phone.TellAll), bob: open("bob", over, phone.TellAll)}
+				tell := func(c *phone.Config) { phone.TellAll(c); carded(c) }
+				w := &leakStage{Stage: s, alice: open("alice", over, g.net, tell), bob: open("bob", over, g.net, tell)}
 				script(t, w)
 			}, proxytest.Colleagues, proxytest.Protect(protect))
 		})
@@ -71,7 +99,7 @@ func TestLeaksWithinACall(t *testing.T) {
 				if by == "callee" {
 					a, b = in, out
 				}
-				sc.play(w, a, b)
+				w.plays(sc, a, b)
 				a.HangsUp()
 				b.IsHungUp()
 				w.clean(t, sc.name+", by the "+by)
@@ -115,17 +143,27 @@ var beginnings = []struct {
 	{"reliable early media", answered(nil, phone.Reliable(), phone.EarlyMedia())},
 	{"late offer", answered([]phone.Option{phone.LateOffer()})},
 	{"late offer, answered in PRACK", answered([]phone.Option{phone.LateOffer()}, phone.Reliable(), phone.EarlyMedia())},
-	{"OPTIONS without a call", asks("OPTIONS")},
-	{"MESSAGE without a call", asks("MESSAGE", phone.Body("text/plain", "hello"))},
-	{"CPIM without a call", asks("MESSAGE", phone.Body("message/cpim", "From: <sip:x@h>\r\n\r\nhello"))},
-	{"SUBSCRIBE to presence", asks("SUBSCRIBE", phone.Header("Event", "presence"))},
-	{"SUBSCRIBE to dialogs", asks("SUBSCRIBE", phone.Header("Event", "dialog"))},
-	{"SUBSCRIBE to messages", asks("SUBSCRIBE", phone.Header("Event", "message-summary"))},
-	{"SUBSCRIBE to registrations", asks("SUBSCRIBE", phone.Header("Event", "reg"))},
-	{"NOTIFY that nobody wants", asks("NOTIFY", state("message-summary")...)},
-	{"PUBLISH without a call", asks("PUBLISH", phone.Header("Event", "presence"))},
-	{"INFO without a call", asks("INFO", phone.Body("application/dtmf", "5"))},
-	{"REFER without a call", asks("REFER", phone.Header("Refer-To", "<"+proxytest.URI("carol")+">"))},
+	{"OPTIONS without a call", asks("OPTIONS", 200, `OPTIONS sip:`+bare)},
+	{"MESSAGE without a call", asks("MESSAGE", 200, `MESSAGE sip:[^~]*hello$`, phone.Body("text/plain", "hello"))},
+	{
+		"CPIM without a call",
+		asks("MESSAGE", 415, "", phone.Body("message/cpim", "From: <sip:x@h>\r\n\r\nhello")),
+	},
+	{"SUBSCRIBE to presence", asks("SUBSCRIBE", 501, `SUBSCRIBE sip:[^~]*Event: presence`, phone.Header("Event", "presence"))},
+	{"SUBSCRIBE to dialogs", asks("SUBSCRIBE", 501, `SUBSCRIBE sip:[^~]*Event: dialog`, phone.Header("Event", "dialog"))},
+	{
+		"SUBSCRIBE to messages",
+		asks("SUBSCRIBE", 501, `SUBSCRIBE sip:[^~]*Event: message-summary`, phone.Header("Event", "message-summary")),
+	},
+	{"SUBSCRIBE to registrations", asks("SUBSCRIBE", 501, `SUBSCRIBE sip:`+bare, phone.Header("Event", "reg"))},
+	{
+		"NOTIFY that nobody wants",
+		asks("NOTIFY", 200, `NOTIFY sip:[^~]*Event: message-summary`, state("message-summary")...),
+	},
+	{"PUBLISH without a call", asks("PUBLISH", 405, "", phone.Header("Event", "presence"))},
+	{"INFO without a call", asks("INFO", 481, `INFO sip:[^~]*\r\n\r\n5$`, phone.Body("application/dtmf", "5"))},
+	{"REFER without a call", asks("REFER", 501, `REFER sip:[^~]*Refer-To: <sip:carol@sotto.example>`,
+		phone.Header("Refer-To", "<"+proxytest.URI("carol")+">"))},
 }
 
 // refused is a call that the callee refuses.
@@ -158,9 +196,16 @@ func answered(invite []phone.Option, ring ...phone.Option) func(*leakStage) {
 	}
 }
 
-// asks is a request outside of any call, whatever becomes of it.
-func asks(method string, opts ...phone.Option) func(*leakStage) {
-	return func(w *leakStage) { w.alice.Asks(method, "bob", opts...) }
+// asks is a request outside of any call, what it is answered and what of it arrives.
+func asks(method string, code int, gets string, opts ...phone.Option) func(*leakStage) {
+	return func(w *leakStage) {
+		got := w.alice.Asks(method, "bob", opts...)
+		w.Wait(time.Second)
+		text := sipSince(w.bob, 0)
+		if got != code || gets == "" && text != "" || !regexp.MustCompile(gets).MatchString(text) {
+			w.T().Errorf("%s was answered %d; want %d; %q should arrive in\n%s", method, got, code, gets, text)
+		}
+	}
 }
 
 func TestLeaksBeforeAndWithoutACall(t *testing.T) {

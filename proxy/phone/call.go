@@ -36,6 +36,7 @@ type Call struct {
 	got      []*sip.Response    // responses to our INVITE
 	inbox    []*sip.Request     // requests within the call
 	refusals map[string]int
+	scripted []byte      // SDP of every answer within the call, if the script says it
 	out      *inviting   // our INVITE
 	server   *txn.Server // theirs
 	body     []byte      // SDP of our answer to it, once written

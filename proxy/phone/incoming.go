@@ -110,6 +110,9 @@ func (c *Call) negotiate(req *sip.Request, d Direction) ([]byte, error) {
 		c.lateAck[req.CSeq().SeqNo] = true
 		return c.desc.offer(d), nil
 	}
+	if c.scripted != nil {
+		return c.scripted, nil
+	}
 	body, err := c.desc.answer(req.Body(), d)
 	if err == nil {
 		c.negotiated(c.desc.remote, c.desc.own.direction)

@@ -125,7 +125,7 @@ func (m *Media) run() {
 		case <-t.C:
 			m.tick()
 		case <-report.C:
-			m.report(m.reports.write(m.count()))
+			m.Report(m.reports.write(m.count()))
 			report.Reset(m.reports.every)
 		}
 	}
@@ -289,8 +289,8 @@ func (m *Media) count() (timestamp, packets, octets uint32) {
 	return m.header.Timestamp, m.sent, m.octets
 }
 
-// report sends RTCP where it belongs.
-func (m *Media) report(b []byte) {
+// Report sends RTCP where it belongs.
+func (m *Media) Report(b []byte) {
 	m.mu.Lock()
 	to, mux, send := m.remote.RTCP, m.remote.Mux && m.reports.mux, m.started
 	m.mu.Unlock()
@@ -306,7 +306,7 @@ func (m *Media) report(b []byte) {
 // close says goodbye and closes the sockets. It waits for the goroutines.
 func (m *Media) close() {
 	m.once.Do(func() {
-		m.report(m.reports.bye())
+		m.Report(m.reports.bye())
 		close(m.stop)
 		_ = m.rtp.Close() // readers end
 		_ = m.rtcp.Close()

@@ -179,6 +179,12 @@ func (c *Call) Refuse(method string, code int) error {
 	return c.p.do(func() { c.refusals[method] = code })
 }
 
+// WillAnswer makes the phone answer every offer within the call with that
+// description, whatever is offered; its media stay as they are.
+func (c *Call) WillAnswer(sdp string) error {
+	return c.p.do(func() { c.scripted = []byte(sdp) })
+}
+
 // Dialog is what the phone knows of the other side: the URI that it sends to
 // within the call, and the routes.
 func (c *Call) Dialog() (target string, routes []string) {

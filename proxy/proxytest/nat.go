@@ -36,6 +36,24 @@ func (n nat) ListenPacket(a netip.AddrPort) (flow.PacketConn, error) {
 	return inside{c, net.UDPAddrFromAddrPort(a)}, nil
 }
 
+// Listen implements flow.Network.
+func (n nat) Listen(a netip.AddrPort) (net.Listener, error) {
+	l, err := n.Host.Listen(netip.AddrPortFrom(n.public, a.Port()))
+	if err != nil {
+		return nil, err
+	}
+	return insideListener{l, net.TCPAddrFromAddrPort(a)}, nil
+}
+
+// insideListener is a listener as the phone sees it.
+type insideListener struct {
+	net.Listener
+	local net.Addr
+}
+
+// Addr implements net.Listener.
+func (i insideListener) Addr() net.Addr { return i.local }
+
 // inside is a socket as the phone sees it.
 type inside struct {
 	flow.PacketConn

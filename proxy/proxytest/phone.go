@@ -42,6 +42,7 @@ func (s *Stage) phoneAt(ip netip.Addr, server netip.AddrPort, name string, chang
 	s.t.Helper()
 	mark := fmt.Sprintf("marked%d-", len(s.phones))
 	c := phone.Marked(ip, mark)
+	mac := MAC(&c)
 	c.User, c.Domain, c.Password = name, Domain, Password
 	c.Network, c.Server, c.Local = s.Net.Host(ip), server, netip.AddrPortFrom(ip, 5060)
 	for _, f := range change {
@@ -54,9 +55,32 @@ func (s *Stage) phoneAt(ip netip.Addr, server netip.AddrPort, name string, chang
 	s.Net.name(ip, fmt.Sprintf("%s(%s)", name, ip))
 	raw, err := phone.New(c)
 	s.must(err)
-	p := &Phone{Phone: raw, User: name, s: s, markers: []string{ip.String(), mark, c.Local.Addr().String()}}
+	p := &Phone{Phone: raw, User: name, s: s, markers: []string{
+		ip.String(), mark, mac, strings.Join(pairs(mac), ":"), strings.Join(pairs(mac), "-"),
+	}}
+	if private := c.Local.Addr(); private != ip {
+		p.markers = append(p.markers, private.String())
+	}
 	s.phones = append(s.phones, p)
 	return p
+}
+
+// pairs are the octets of a MAC address.
+func pairs(mac string) []string {
+	var out []string
+	for i := 0; i+1 < len(mac); i += 2 {
+		out = append(out, mac[i:i+2])
+	}
+	return out
+}
+
+// MAC is the address of the network card that a phone of a stage has.
+func MAC(c *phone.Config) string {
+	n := 0
+	if _, err := fmt.Sscanf(c.TagPrefix, "marked%d-", &n); err != nil {
+		panic("a phone of no stage") // of a script
+	}
+	return fmt.Sprintf("a0c91e6bf6%02x", n)
 }
 
 // URI is how others dial the user.
