@@ -123,7 +123,7 @@ func (f *face) signalled(m *mediaLine, b Body, offer bool) {
 	}{{&f.latch, f.ice.rtp, m.rtp}, {&f.latchC, f.ice.rtcp, m.rtcp}} {
 		learnt := c.l.latched
 		c.l.set(c.at, source, b.Split)
-		if !c.n.checked.IsZero() {
+		if c.l.nominated = !c.n.checked.IsZero(); c.l.nominated {
 			c.l.latched = learnt
 		}
 	}
@@ -161,7 +161,7 @@ func (t *stream) check(in, out *face, lt *latch, rtcpPort bool, b []byte, from n
 		if lt.latched != from {
 			in.toUser()
 			out.toUser()
-			lt.latched = from
+			lt.latched, lt.nominated = from, true
 		}
 	}
 }

@@ -153,6 +153,8 @@ func plain(u udp, streams int, mux bool) []byte {
 		s += "m=" + fmt.Sprintf(line, at.Port())
 		if mux {
 			s += "a=rtcp-mux\r\n"
+		} else {
+			s += fmt.Sprintf("a=rtcp:%d\r\n", at.Port())
 		}
 	}
 	return []byte(s)

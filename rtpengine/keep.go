@@ -250,6 +250,7 @@ func (s *session) reopen(t *stream, side Side, k keptFace) error {
 	f := &t.faces[side]
 	f.latch, f.latchC, f.codecs, f.alias = k.RTP.latch(), k.RTCP.latch(), k.Codecs, s.aliases[side]
 	f.ice = agent{own: k.ICE[0], peer: k.ICE[1], rtp: nominated(k.Nominated[0]), rtcp: nominated(k.Nominated[1])}
+	f.latch.nominated, f.latchC.nominated = k.Nominated[0] != 0, k.Nominated[1] != 0
 	if k.Port == 0 {
 		return nil
 	}

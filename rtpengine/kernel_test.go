@@ -66,9 +66,31 @@ func namespaces(t *testing.T) (party [2]string) {
 		}
 	}
 	ip(t, "-n "+name+" link set lo up")
+	settled(t, name, party[0], party[1])
 	runtime.LockOSThread() // never unlocked: the thread ends with the test
 	enter(t, name)
 	return party
+}
+
+// settled waits until no address of the namespaces is tentative any more
+// (RFC 4862 §5.4): that it becomes good is a change of routes, upon which the
+// kernel's flows return to user space, as they should.
+func settled(t *testing.T, names ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		open := 0
+		for _, name := range names {
+			out, err := exec.Command("ip", "-n", name, "addr", "show", "tentative").CombinedOutput()
+			if err != nil {
+				t.Fatalf("%s: %s", name, out)
+			}
+			open += len(out)
+		}
+		if open == 0 {
+			return
+		}
+	}
+	t.Fatal("the addresses remain tentative")
 }
 
 func ip(t *testing.T, args string) {

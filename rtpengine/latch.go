@@ -1,21 +1,45 @@
 package rtpengine
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // A latch decides whose packets are taken on one port, and where packets to
 // that party go. It is a lock, not a convenience (design §6, RFC 7362 §4):
 //
-//   - a packet from the signalled address is taken;
+//   - a packet from the signalled address is taken, and ends all doubt;
 //   - from a party behind NAT, one address is learnt, and only of the host
 //     that its signalling comes from;
+//   - a party that signals the host of its signalling is where it says. Another
+//     port of that host, which may be another's behind the same NAT, is learnt
+//     only if it sends for a while and nothing comes from where it should;
+//   - nothing is learnt before both parties have described themselves: until
+//     then none of them can know where to send to;
 //   - afterwards everything else is dropped, until a new offer or answer
 //     brings another address.
 type latch struct {
 	signalled netip.AddrPort // from the description; invalid: nowhere (hold, or none yet)
 	source    netip.Addr     // of the party's signalling; zero: only the signalled address counts
-	split     bool           // a carrier that splits media and signalling: the first sender is learnt
+	split     bool           // a carrier that splits media and signalling: any host is learnt
 	latched   netip.AddrPort // what was learnt
+	nominated bool           // by the party's ICE agent: better than what it signals
+	rival     rival
 }
+
+// A rival sends from somewhere else than the party signals.
+type rival struct {
+	from  netip.AddrPort
+	since time.Time
+	seen  int
+}
+
+// How long a rival must send before it is taken for the party (ours): a phone
+// that talks has been heard at its own address by then.
+const (
+	rivalPackets = 25
+	rivalTime    = 500 * time.Millisecond
+)
 
 // set notes what an offer or answer says. What was learnt is kept while the
 // party says the same from the same place.
@@ -24,21 +48,44 @@ func (l *latch) set(signalled netip.AddrPort, source netip.Addr, split bool) {
 		return
 	}
 	if signalled.IsValid() && (l.signalled != signalled || l.source != source) {
-		l.latched = netip.AddrPort{}
+		l.latched, l.rival = netip.AddrPort{}, rival{}
 	}
 	l.signalled, l.source, l.split = signalled, source, split
 }
 
-// accept says whether a packet from there is the party's, and learns.
-func (l *latch) accept(from netip.AddrPort) bool {
-	if l.latched.IsValid() {
-		return from == l.latched
-	}
-	if from == l.signalled || l.split || l.source.IsValid() && from.Addr() == l.source {
+// accept says whether a packet from there is the party's, and learns. Before
+// both parties are agreed on the stream it does neither.
+func (l *latch) accept(from netip.AddrPort, now time.Time, agreed bool) bool {
+	switch {
+	case from == l.latched:
+		return true
+	case !agreed, l.nominated, l.latched.IsValid() && (from != l.signalled || !l.here()):
+		return false
+	case from == l.signalled, l.learns(from, now):
 		l.latched = from
 		return true
 	}
 	return false
+}
+
+// here says that the party is where it signals to be, as far as anybody can
+// tell: no NAT lies between.
+func (l *latch) here() bool {
+	return l.split || !l.source.IsValid() || l.signalled.Addr() == l.source
+}
+
+// learns says that an address that is not the signalled one is the party's.
+func (l *latch) learns(from netip.AddrPort, now time.Time) bool {
+	switch {
+	case !l.split && (!l.source.IsValid() || from.Addr() != l.source):
+		return false
+	case !l.here():
+		return true
+	case l.rival.from != from:
+		l.rival = rival{from: from, since: now}
+	}
+	l.rival.seen++
+	return l.rival.seen >= rivalPackets && now.Sub(l.rival.since) >= rivalTime
 }
 
 // related says that a packet comes from the party's host, without learning.

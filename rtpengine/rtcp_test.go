@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/pion/rtcp"
 )
@@ -270,9 +271,17 @@ func TestLatch(t *testing.T) {
 	at := netip.MustParseAddrPort
 	signalled, same, elsewhere := at("198.51.100.7:4000"), at("198.51.100.7:5000"), at("203.0.113.66:4000")
 	private := at("192.168.1.2:4000")
+	third := at("198.51.100.7:6000")
 	type step struct {
 		from   netip.AddrPort
 		accept bool
+	}
+	// sends is a rival for a while: one packet in twenty milliseconds.
+	sends := func(from netip.AddrPort, packets int, then ...step) (all []step) {
+		for range packets {
+			all = append(all, step{from, false})
+		}
+		return append(all, then...)
 	}
 	for name, c := range map[string]struct {
 		signalled netip.AddrPort
@@ -289,8 +298,23 @@ func TestLatch(t *testing.T) {
 		},
 		"another port of the host": {
 			signalled, signalled.Addr(), false, signalled,
-			[]step{{same, true}, {signalled, false}, {elsewhere, false}},
+			sends(same, 25, step{same, true}, step{third, false}, step{elsewhere, false}),
 			same,
+		},
+		"another port of the host, too late": {
+			signalled, signalled.Addr(), false, signalled,
+			sends(same, 24, step{signalled, true}, step{same, false}, step{signalled, true}),
+			signalled,
+		},
+		"the party comes after another port": {
+			signalled, signalled.Addr(), false, signalled,
+			sends(same, 25, step{same, true}, step{signalled, true}, step{same, false}),
+			signalled,
+		},
+		"two other ports in turn": {
+			signalled, signalled.Addr(), false, signalled,
+			append(sends(same, 20), append(sends(third, 20), sends(same, 20)...)...),
+			signalled,
 		},
 		"a thief is first": {
 			signalled, signalled.Addr(), false, signalled,
@@ -318,8 +342,13 @@ func TestLatch(t *testing.T) {
 		},
 		"a split carrier": {
 			signalled, same.Addr(), true, signalled,
-			[]step{{elsewhere, true}, {signalled, false}},
+			sends(elsewhere, 25, step{elsewhere, true}, step{third, false}),
 			elsewhere,
+		},
+		"a split carrier that is where it says": {
+			signalled, same.Addr(), true, signalled,
+			sends(elsewhere, 25, step{elsewhere, true}, step{signalled, true}, step{elsewhere, false}),
+			signalled,
 		},
 		"on hold, not heard": {
 			netip.AddrPort{},
@@ -330,14 +359,21 @@ func TestLatch(t *testing.T) {
 		},
 	} {
 		var l latch
+		now, known := time.Now(), map[netip.AddrPort]bool{}
 		l.set(c.signalled, c.source, c.split)
 		if got := l.dest(); got != c.before {
 			t.Errorf("%s: packets go to %v before, want %v", name, got, c.before)
 		}
 		for i, s := range c.steps {
-			if got := l.accept(s.from); got != s.accept {
-				t.Errorf("%s, step %d: a packet from %v is taken: %v", name, i, s.from, got)
+			now = now.Add(20 * time.Millisecond)
+			early, taken := l.accept(s.from, now, false), l.accept(s.from, now, true)
+			if taken != s.accept {
+				t.Errorf("%s, step %d: a packet from %v is taken: %v", name, i, s.from, taken)
 			}
+			if early && !known[s.from] {
+				t.Errorf("%s, step %d: a packet from %v is taken before the other party has described itself", name, i, s.from)
+			}
+			known = map[netip.AddrPort]bool{l.latched: true}
 		}
 		if got := l.dest(); got != c.after {
 			t.Errorf("%s: packets go to %v, want %v", name, got, c.after)
@@ -349,19 +385,23 @@ func TestLatch(t *testing.T) {
 func TestLatchIsSetAgain(t *testing.T) {
 	at := netip.MustParseAddrPort
 	a, b, moved := at("198.51.100.7:4000"), at("198.51.100.7:5000"), at("198.51.100.7:6000")
+	now := time.Now()
 	var l latch
 	l.set(a, a.Addr(), false)
-	l.accept(b)
+	for range 2 * rivalPackets {
+		now = now.Add(20 * time.Millisecond)
+		l.accept(b, now, true)
+	}
 	l.set(a, a.Addr(), false)
-	if l.dest() != b || l.accept(a) {
+	if l.dest() != b {
 		t.Error("the same description has opened the latch")
 	}
 	l.set(netip.AddrPort{}, a.Addr(), false)
-	if l.dest() != b {
+	if l.dest() != b || l.accept(a, now, true) {
 		t.Error("hold has forgotten the party")
 	}
 	l.set(moved, a.Addr(), false)
-	if l.dest() != moved || !l.accept(moved) || l.accept(b) {
+	if l.dest() != moved || !l.accept(moved, now, true) || l.accept(b, now, true) {
 		t.Error("a new description has not opened the latch")
 	}
 }

@@ -78,6 +78,7 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	if rtcpPort && !t.mux {
 		lt = &in.latchC
 	}
+	now := time.Now()
 	switch {
 	case k == kindSTUN:
 		t.stun(in, out, lt, rtcpPort, b, from)
@@ -85,11 +86,10 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	case !t.belongs(k, rtcpPort):
 		in.counts.dropped[dropKind]++
 		return
-	case !lt.accept(from):
+	case !t.accepts(in, out, lt, from, now):
 		in.counts.dropped[dropSource]++
 		return
 	}
-	now := time.Now()
 	in.counts.packets++
 	in.counts.bytes += uint64(len(b))
 	in.counts.lastHeard = now
@@ -119,6 +119,21 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	if k == kindRTP {
 		t.toKernel(in, out)
 	}
+}
+
+// accepts says whether a packet is the party's. If that moves the latch, what
+// the kernel knows of it is no longer true.
+func (t *stream) accepts(in, out *face, lt *latch, from netip.AddrPort, now time.Time) bool {
+	was := lt.latched
+	agreed := out.latch.signalled.IsValid() || out.latch.latched.IsValid()
+	if !lt.accept(from, now, agreed) {
+		return false
+	}
+	if was.IsValid() && was != from {
+		in.toUser()
+		out.toUser()
+	}
+	return true
 }
 
 // plainRTP is an RTP packet without contributing sources and header extension
