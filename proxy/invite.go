@@ -131,7 +131,7 @@ func (p *Proxy) newCall(s *txn.Server, who identity, callee aor.AOR, uri sip.Uri
 	p.calls.begin(&record{
 		key: c.key, caller: who.aor, callee: callee,
 		CallInfo: CallInfo{
-			Ref: p.ref(s.Req), Caller: who.String(), Callee: uri.User + "@" + uri.Host,
+			Ref: p.ref(s.Req), Caller: who.String(), Callee: sanitise(uri.User + "@" + uri.Host),
 			State: stateRinging, Started: time.Now(),
 		},
 	})

@@ -178,3 +178,24 @@ func TestSilencedCallIsExplainedToItsOwner(t *testing.T) {
 		}
 	})
 }
+
+// What a caller dials and calls itself is shown in the operator's terminal,
+// too: no character of it may mean anything there.
+func TestCallsShowNothingThatACallerMadeUp(t *testing.T) {
+	screened(t, func(t *testing.T, s *proxytest.Stage) {
+		eve := s.Phone("eve", func(c *phone.Config) { c.Domain = "evil.example" })
+		out := eve.Invites("sip:\u202egro.bob@"+proxytest.Domain, phone.From("<sip:\u202egro.knab%1B@evil.example>"))
+		out.HearsProgress(180)
+		out.GivesUp()
+		for _, c := range s.Proxy.Calls() {
+			why, _ := s.Proxy.Explain(c.Ref)
+			shown := c.Caller + c.Callee + strings.Join(why, "")
+			if strings.ContainsFunc(shown, func(r rune) bool { return r < ' ' || r > '~' || r == '%' }) {
+				t.Errorf("shown: %q", shown)
+			}
+		}
+		if n := len(s.Proxy.Calls()); n != 1 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
