@@ -36,10 +36,15 @@ func (c *call) offer() offer {
 	return offer{t.String(), c.callee}
 }
 
-// mayOffer says that a token is the sender's to give, and of use to the receiver.
+// mayOffer says that a token is the sender's to give, and of use to the
+// receiver. It is checked under the sender's budget, as tokens are that are shown.
 func (c *call) mayOffer(t tokens.Token) bool {
-	if c.who.kind == trustedPeer {
+	switch c.who.kind {
+	case trustedPeer:
 		return true // its users' keys are with it: it has checked what it passes on
+	case nobody:
+		return false
+	case digestUser:
 	}
 	receiver := c.callee
 	if receiver.IsZero() {
@@ -48,10 +53,10 @@ func (c *call) mayOffer(t tokens.Token) bool {
 			return false
 		}
 	}
-	claim := tokens.Claim{
-		Recipient: c.who.aor, Caller: receiver, Keys: c.p.store.Keys(c.who.aor), Now: time.Now(),
-	}
-	return c.who.kind == digestUser && tokens.Verify(t, claim) == nil && !c.p.store.Revoked(c.who.aor, t.Salt())
+	now := time.Now()
+	claim := tokens.Claim{Recipient: c.who.aor, Caller: receiver, Keys: c.p.store.Keys(c.who.aor), Now: now}
+	return c.p.spent.take(c.who, c.srv.Flow.Peer().Addr(), 1, now) &&
+		tokens.Verify(t, claim) == nil && !c.p.store.Revoked(c.who.aor, t.Salt())
 }
 
 // write adds the offer to a request for a target, if it is meant for that: a

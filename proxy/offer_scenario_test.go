@@ -224,3 +224,34 @@ func TestOfferToATrunk(t *testing.T) {
 		}, trunk)
 	}
 }
+
+// Who offers one forged token after the other soon offers nothing: not even a
+// good one is looked at, until some time has passed.
+func TestOffersAreCheckedOnlySoOften(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		s.Bob.Registers()
+		s.Carol.Registers()
+		good := s.Bob.Token(proxytest.Grant{To: "carol"}).String()
+		forged := s.Bob.Forged(proxytest.Grant{To: "carol"}).String()
+		carried := func() bool {
+			s.Bob.Asks("MESSAGE", "carol", phone.Body("text/plain", "hello"), offering(good))
+			return len(offered(s.Carol.Gets("MESSAGE"))) > 0
+		}
+		if !carried() {
+			t.Error("a good offer is not carried")
+		}
+		for range 300 {
+			s.Bob.Asks("MESSAGE", "carol", phone.Body("text/plain", "hello"), offering(forged))
+			if got := offered(s.Carol.Gets("MESSAGE")); len(got) > 0 {
+				t.Fatalf("carol is offered %q", got)
+			}
+		}
+		if carried() {
+			t.Error("after 300 forged offers the next one is checked as if there had been none")
+		}
+		s.Wait(time.Minute)
+		if !carried() {
+			t.Error("a minute later a good offer is not carried")
+		}
+	}, proxytest.Colleagues)
+}
