@@ -80,8 +80,9 @@ func (p *Proxy) inRequest(b *branch, from leg, answer bool) ([]byte, error) {
 	if answer {
 		return p.engine.Answer(b.media.session, body)
 	}
-	b.media.offered = true
-	return p.offer(b, body)
+	out, err := p.offer(b, body)
+	b.media.offered = err == nil // one that failed has changed nothing that could be undone
+	return out, err
 }
 
 // offer gives an offer to the engine. Within a dialog the session must be there

@@ -24,6 +24,7 @@ package proxytest
 import (
 	"context"
 	"crypto/tls"
+	"database/sql"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -279,3 +280,21 @@ func Protect(value string) Option {
 
 // AOR is the address of record of a user of the stage.
 func AOR(name string) aor.AOR { return user(name) }
+
+// LockStore makes another process write to the store's file, until unlock.
+func (s *Stage) LockStore() (unlock func()) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", s.path) // the driver is the store's
+	s.must(err)
+	tx, err := db.Conn(context.Background())
+	s.must(err)
+	_, err = tx.ExecContext(context.Background(), "BEGIN EXCLUSIVE")
+	s.must(err)
+	return func() {
+		s.t.Helper()
+		_, err := tx.ExecContext(context.Background(), "ROLLBACK")
+		s.must(err)
+		s.must(tx.Close())
+		s.must(db.Close())
+	}
+}
