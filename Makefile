@@ -4,13 +4,14 @@
 # race   all tests with the race detector, in random order
 # check  format, static analysis, limits of size and complexity
 # fuzz   every fuzz target, FUZZTIME each
+# mutants  the leak harness against the product without one treatment, for each of them
 # bench  the benchmarks of the packages
 # leaktest-kamailio  sotto leaktest over Kamailio with rtpengine, and over Sotto
 # bench-sip  registrations and calls, beside Kamailio in the same run
 
 FUZZTIME ?= 60s
 
-.PHONY: try demo test race check fuzz bench bench-sip leaktest-kamailio
+.PHONY: try demo test race check fuzz mutants bench bench-sip leaktest-kamailio
 
 try:
 	go run ./cmd/sotto try
@@ -30,6 +31,9 @@ check:
 
 fuzz:
 	scripts/fuzz.sh $(FUZZTIME)
+
+mutants:
+	go test -tags mutants -run '^TestEveryMutantIsCaught$$' -v ./proxy
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

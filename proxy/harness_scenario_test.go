@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"cmp"
 	"context"
+	"flag"
 	"regexp"
 	"testing"
 	"time"
@@ -17,7 +18,8 @@ func carded(c *phone.Config) {
 	c.Instance = "urn:uuid:6f1d0c40-77aa-11ee-8000-" + mac // RFC 9562 §5.1: the node is a MAC address
 	c.Contact = "sip:" + c.User + "." + mac + "@" + c.Local.String() + ";transport=" + cmp.Or(c.Transport, "udp") +
 		";ob;device=" + mac
-	c.Headers = append(c.Headers, phone.Field{Name: "X-MAC", Value: mac}, phone.Field{Name: "User-Agent", Value: "Desk " + mac})
+	c.Headers = append(c.Headers,
+		phone.Field{Name: "X-MAC", Value: mac}, phone.Field{Name: "User-Agent", Value: "Desk " + mac})
 	c.SDES = append(c.SDES, phone.SDESItem{Type: 7, Text: mac})
 	c.SDP.Session = append(c.SDP.Session, "a=x-mac:"+mac)
 }
@@ -89,9 +91,16 @@ func (w *leakStage) clean(t *testing.T, name string) {
 	}
 }
 
+// scenario picks the scenarios to be played; see the mutants.
+var scenario = flag.String("scenario", ".*", "play the leak scenarios whose name matches")
+
 func TestLeaksWithinACall(t *testing.T) {
+	picked := regexp.MustCompile(*scenario)
 	onEveryGround(t, "always", func(t *testing.T, w *leakStage) {
 		for _, sc := range leakScenarios {
+			if !picked.MatchString(sc.name) {
+				continue
+			}
 			for _, by := range []string{"caller", "callee"} {
 				w.begins()
 				out, in := w.alice.Connect(w.bob)
@@ -149,7 +158,10 @@ var beginnings = []struct {
 		"CPIM without a call",
 		asks("MESSAGE", 415, "", phone.Body("message/cpim", "From: <sip:x@h>\r\n\r\nhello")),
 	},
-	{"SUBSCRIBE to presence", asks("SUBSCRIBE", 501, `SUBSCRIBE sip:[^~]*Event: presence`, phone.Header("Event", "presence"))},
+	{
+		"SUBSCRIBE to presence",
+		asks("SUBSCRIBE", 501, `SUBSCRIBE sip:[^~]*Event: presence`, phone.Header("Event", "presence")),
+	},
 	{"SUBSCRIBE to dialogs", asks("SUBSCRIBE", 501, `SUBSCRIBE sip:[^~]*Event: dialog`, phone.Header("Event", "dialog"))},
 	{
 		"SUBSCRIBE to messages",

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -219,7 +220,11 @@ var leakScenarios = []leakScenario{
 		writes("MESSAGE", "message/imdn+xml", "<imdn><recipient-uri>sip:x@HOST</recipient-uri></imdn>"),
 		415, "",
 	},
-	{"MESSAGE, composing", writes("MESSAGE", "application/im-iscomposing+xml", "<isComposing>HOST</isComposing>"), 415, ""},
+	{
+		"MESSAGE, composing",
+		writes("MESSAGE", "application/im-iscomposing+xml", "<isComposing>HOST</isComposing>"),
+		415, "",
+	},
 	{
 		"MESSAGE, file transfer",
 		writes("MESSAGE", "application/vnd.gsma.rcs-ft-http+xml", `<data url="http://HOST/"/>`),
@@ -301,7 +306,8 @@ var leakScenarios = []leakScenario{
 		"fmtp of an own kind",
 		offers("m=audio PORT RTP/AVP 0 97", "a=rtpmap:0 PCMU/8000", "a=rtpmap:97 iLBC/8000",
 			"a=fmtp:97 mode=HOST;x=HOST;mode=20;HOST", "a=imageattr:0 HOST"),
-		200, reinvite + `m=audio [1-9]\d* RTP/AVP 0 97\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:97 iLBC/8000\r\na=fmtp:97 mode=20\r\n`,
+		200, reinvite + `m=audio [1-9]\d* RTP/AVP 0 97\r\na=rtpmap:0 PCMU/8000\r\n` +
+			`a=rtpmap:97 iLBC/8000\r\na=fmtp:97 mode=20\r\n`,
 	},
 	{"codec of an own kind", offers("m=audio PORT RTP/AVP 0 97", "a=rtpmap:97 HOST/8000"), 200, oneAudio},
 	{"RTCP at an own address", offers(audio, "a=rtcp:4001 IN FAM HOST", "a=rtcp-fb:* nack HOST"), 200, oneAudio},
@@ -367,23 +373,28 @@ func received(p *proxytest.Phone, kind phone.Kind, what []byte) bool {
 	return false
 }
 
-// probes sends RTCP with a report, an APP and a STUN request to the media
-// port. Of all that only the report arrives.
+// probes sends RTCP with a report and an APP, sound with a header extension,
+// and a STUN request; the report's time is the address. The report and the sound arrive, and nothing else.
 func probes(w *leakStage, a, b *proxytest.Call) int {
 	own := a.Phone.Local().Addr().String()
 	own += strings.Repeat("\x00", (4-len(own)%4)%4)
 	words := 2 + len(own)/4
-	report := append([]byte{0x80, 200, 0, 6, 0xab, 0xcd, 0xef, 0x77}, make([]byte, 20)...)
+	ip := a.Phone.Local().Addr().As16()
+	report := slices.Concat([]byte{0x80, 200, 0, 6, 0xab, 0xcd, 0xef, 0x77}, ip[8:], make([]byte, 12))
+	sound := slices.Concat([]byte{0x90, 0, 0, 1, 0, 0, 0, 1, 0xab, 0xcd, 0xef, 0x77, 0xbe, 0xde, 0, byte(len(own) / 4)},
+		[]byte(own), []byte("SOUND"))
 	app := append([]byte{0x80, 204, 0, byte(words), 0xab, 0xcd, 0xef, 0x77, 'M', 'A', 'R', 'K'}, own...)
 	stun := append([]byte{
 		0, 1, 0, byte(4 + len(own)), 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 0x80, 0x22,
 		0, byte(len(own)),
 	}, own...)
 	a.Report(append(report, app...))
-	a.Does(func(context.Context) error { return a.Send(stun, a.Remote()) })
+	for _, packet := range [][]byte{stun, sound} {
+		a.Does(func(context.Context) error { return a.Send(packet, a.Remote()) })
+	}
 	w.Wait(100 * time.Millisecond)
-	if !received(b.Phone, phone.RTCP, []byte{0x80, 200, 0, 6, 0xab, 0xcd, 0xef, 0x77}) {
-		w.T().Errorf("the report of %s did not arrive", a.Phone.User)
+	if !received(b.Phone, phone.RTCP, report[:8]) || !received(b.Phone, phone.RTP, []byte("SOUND")) {
+		w.T().Errorf("the report or the sound of %s did not arrive", a.Phone.User)
 	}
 	if received(b.Phone, phone.RTCP, []byte("MARK")) || received(b.Phone, phone.RTP, stun[4:20]) {
 		w.T().Errorf("an APP or a STUN request of %s arrived", a.Phone.User)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/emiago/sipgo/sip"
@@ -24,6 +25,25 @@ func TestEveryRemovedTreatmentIsCaught(t *testing.T) {
 				t.Errorf("%s lets %s pass", lost.name, found)
 			}
 		})
+	}
+}
+
+// The same for each header that never leaves: a table with one line more, by
+// which it leaves as it came, is caught.
+func TestEveryHeaderThatStaysIsMissed(t *testing.T) {
+	whole := treatments[:crossingHeaders]
+	stays := treatments[crossingHeaders:]
+	for _, one := range append(stays[:len(stays):len(stays)], headerTreatment{name: "X-Unknown"}) {
+		mutant := slices.Clone(whole)
+		mutant[0] = headerTreatment{name: one.name, make: func(_ hide, s headerSet) (string, error) {
+			return strings.Join(valuesOf(s.in, one.name), ", "), nil
+		}}
+		if leakThrough(t, one.name, mutant) == "" {
+			t.Errorf("%s leaves, and no marker is found", one.name)
+		}
+		if found := leakThrough(t, one.name, whole); found != "" {
+			t.Errorf("%s lets %s pass", one.name, found)
+		}
 	}
 }
 
