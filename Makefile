@@ -7,11 +7,12 @@
 # mutants  the leak harness against the product without one treatment, for each of them
 # bench  the benchmarks of the packages
 # leaktest-kamailio  sotto leaktest over Kamailio with rtpengine, and over Sotto
+# bench-media  relaying, beside rtpengine, a forwarder in C and no relay, in the same run (root)
 # bench-sip  registrations and calls, beside Kamailio in the same run
 
 FUZZTIME ?= 60s
 
-.PHONY: try demo test race check fuzz mutants bench bench-sip leaktest-kamailio
+.PHONY: try demo test race check fuzz mutants bench bench-media bench-sip leaktest-kamailio
 
 try:
 	go run ./cmd/sotto try
@@ -37,6 +38,9 @@ mutants:
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-media:
+	scripts/bench-media.sh
 
 bench-sip:
 	scripts/bench-sip.sh

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf/link"
+)
+
+// A bench has the phones, and one contestant after the other.
+type bench struct {
+	lab     *lab
+	sink    *sink
+	parties [2]*party
+	soft    []int // the system's threads for what is left over on the relay's processor
+	lasting time.Duration
+}
+
+// A sample is what one turn has shown.
+type sample struct {
+	rate     int           // packets/s that were sent
+	cpu      time.Duration // for each packet that arrived
+	p50, p99 time.Duration
+	loss     float64
+}
+
+// newBench makes the phones.
+func newBench(lasting time.Duration) (*bench, error) {
+	l, err := newLab()
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{lab: l, lasting: lasting}
+	if b.sink, err = newSink(); err == nil {
+		b.soft, err = tasksNamed(fmt.Sprintf("ksoftirqd/%d", relayCPU))
+	}
+	for i := range b.parties {
+		if err == nil {
+			b.parties[i], err = newParty(l.parties[i])
+		}
+	}
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// turn has a contestant relay for so many sessions, while f measures.
+func (b *bench) turn(c contestant, sessions int, f func(*relay) error) error {
+	fmt.Fprintf(os.Stderr, "%s %s, %d sessions\n", time.Now().Format(time.TimeOnly), c.name, sessions)
+	r, err := c.start(b.lab)
+	if err != nil {
+		return err
+	}
+	defer r.stop()
+	if s, ok := r.control.(*inSource); ok {
+		if r.cmd, err = s.launch(sessions); err != nil {
+			return err
+		}
+	}
+	pairs, err := r.add(0, sessions)
+	if err != nil {
+		return err
+	}
+	for side, p := range b.parties {
+		port := [2]int{callerPort, calleePort}[side]
+		p.flows, p.at = nil, 0
+		for i, ports := range pairs {
+			to := netip.AddrPortFrom(b.lab.at, ports[side])
+			p.flows = append(p.flows,
+				newFlow(b.lab.parties[side], b.lab.inner[side], uint16(port+i), to, uint32(1+2*i+side)))
+		}
+	}
+	ends := b.lab.parties
+	if r.cmd == nil { // the packets end where they would be relayed
+		ends = b.lab.inner
+	}
+	for _, e := range ends {
+		l, err := b.sink.at(e)
+		if err != nil {
+			return err
+		}
+		defer func(l link.Link) { _ = l.Close() }(l) // nothing was written
+	}
+	if err := b.greet(sessions); err != nil {
+		return err
+	}
+	return f(r)
+}
+
+// greetings is how many packets each party sends before the measurement: the
+// relay has learnt where both are, and the kernel has the flow.
+const greetings = 5
+
+func (b *bench) greet(sessions int) error {
+	const rate = 10000
+	_, err := play(b.parties[:], rate, time.Duration(2*greetings*sessions)*time.Second/rate, false)
+	return err
+}
+
+// measure sends at a rate, from the callers or from both parties.
+func (b *bench) measure(r *relay, rate int, bothWays bool) (sample, error) {
+	senders := b.parties[:1]
+	if bothWays {
+		senders = b.parties[:]
+	}
+	if pid := r.pid(); pid != 0 {
+		if err := urgent(pid, true); err != nil {
+			return sample{}, err
+		}
+		defer func() { _ = urgent(pid, false) }() // the next turn would say
+	}
+	if _, err := play(senders, rate, b.lasting/8, false); err != nil {
+		return sample{}, err
+	}
+	before, err := b.sink.read()
+	if err != nil {
+		return sample{}, err
+	}
+	began := b.cpu(r)
+	sent, err := play(senders, rate, b.lasting, true)
+	if err != nil {
+		return sample{}, err
+	}
+	time.Sleep(settle)
+	cpu := b.cpu(r) - began
+	after, err := b.sink.read()
+	if err != nil {
+		return sample{}, err
+	}
+	h := after.since(before)
+	n := h.total()
+	if n == 0 {
+		return sample{}, fmt.Errorf("none of %d packets arrived", sent)
+	}
+	return sample{
+		rate: int(float64(sent) / b.lasting.Seconds()), cpu: cpu / time.Duration(n),
+		p50: h.quantile(0.50), p99: h.quantile(0.99), loss: max(0, 1-float64(n)/float64(sent)),
+	}, nil
+}
+
+// settle is how long packets that are on their way have (ours: what takes
+// longer is of no use to a phone).
+const settle = 100 * time.Millisecond
+
+// cpu is all that relaying has taken so far: the process, the threads that
+// receive for it, and what the system has left for later on its processor.
+func (b *bench) cpu(r *relay) (total time.Duration) {
+	if pid := r.pid(); pid != 0 {
+		total += used(pid)
+	}
+	for _, pid := range b.lab.napi {
+		total += used(pid)
+	}
+	for _, pid := range b.soft {
+		total += used(pid)
+	}
+	return total
+}
+
+// tolerated is the loss that a relay which keeps up may have.
+const tolerated = 0.001
+
+// capacity searches the highest rate that is kept up with, to 5 %. generator
+// says that the phones could not send more.
+func (b *bench) capacity(r *relay) (most int, generator bool, err error) {
+	low, high := 0, 0
+	for rate := 40000; high == 0 || float64(high) > 1.05*float64(low); {
+		kept, sent, err := b.keeps(r, rate)
+		switch {
+		case err != nil:
+			return 0, false, err
+		case kept:
+			low = rate
+		default:
+			high, generator = rate, !sent
+		}
+		if rate = (low + high) / 2; high == 0 {
+			rate = 2 * low
+		}
+		if rate < 1000 {
+			return 0, false, fmt.Errorf("not even %d packets/s without loss", high)
+		}
+	}
+	return low, generator, nil
+}
+
+// tries is how often a rate is tried (ours: others use the machine, too, and
+// what is lost because of them is not lost again).
+const tries = 3
+
+// keeps says whether a relay keeps up with a rate, and whether the phones do.
+func (b *bench) keeps(r *relay, rate int) (kept, sent bool, err error) {
+	for range tries {
+		s, err := b.measure(r, rate, false)
+		if err != nil {
+			return false, false, err
+		}
+		if float64(s.rate) < 0.97*float64(rate) {
+			continue
+		}
+		if sent = true; s.loss < tolerated {
+			return true, true, nil
+		}
+	}
+	return false, sent, nil
+}
+
+// A footprint is what sessions take.
+type footprint struct {
+	resident, slab int           // bytes for each session
+	setUp          time.Duration // CPU of offer, answer and delete
+}
+
+// churned is how many sessions are set up and ended to know what one costs.
+const churned = 500
+
+// weigh measures what so many sessions take.
+func (b *bench) weigh(c contestant, sessions int) (f footprint, err error) {
+	r, err := c.start(b.lab)
+	if err != nil {
+		return f, err
+	}
+	defer r.stop()
+	if err := r.churn(churned); err != nil { // what is made once is made
+		return f, err
+	}
+	memory, kernel := resident(r.pid()), slab()
+	if _, err := r.add(0, sessions); err != nil {
+		return f, err
+	}
+	f.resident, f.slab = (resident(r.pid())-memory)/sessions, (slab()-kernel)/sessions
+	began := used(r.pid())
+	if err := r.churn(churned); err != nil {
+		return f, err
+	}
+	f.setUp = (used(r.pid()) - began) / churned
+	return f, nil
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+)
+
+// A pair is the ports of a session toward its parties.
+type pair [2]uint16
+
+// control sets sessions up: n from the first on; or n, each ended at once.
+type control interface {
+	add(first, n int) ([]pair, error)
+	churn(n int) error
+}
+
+// A relay is a running contestant; without a process it is none at all.
+type relay struct {
+	control
+	cmd *exec.Cmd
+}
+
+func (r *relay) pid() int {
+	if r.cmd == nil {
+		return 0
+	}
+	return r.cmd.Process.Pid
+}
+
+func (r *relay) stop() {
+	if r.cmd != nil {
+		_ = r.cmd.Process.Kill() // gone already is as good
+		_ = r.cmd.Wait()         // it was killed, and says so
+	}
+}
+
+// A contestant is one way to relay.
+type contestant struct {
+	name  string
+	start func(l *lab) (*relay, error)
+	setUp bool // it takes sessions by descriptions
+}
+
+// The contestants' names, which the table's ratios are made of.
+const (
+	noRelay   = "no relay"
+	kernel    = "sotto, kernel"
+	user      = "sotto, user space, no pause"
+	userPause = "sotto, user space, pause 1 ms"
+	inC       = "C"
+	inCPause  = "C, pause 1 ms"
+	incumbent = "rtpengine, user space"
+)
+
+// contestants are all that can run here.
+func contestants(forward string, withIncumbent bool) []contestant {
+	all := []contestant{
+		{noRelay, func(*lab) (*relay, error) { return &relay{control: nothing{}}, nil }, false},
+		{kernel, func(l *lab) (*relay, error) { return startSotto(l, "kernel", 0) }, true},
+		{user, func(l *lab) (*relay, error) { return startSotto(l, "user", 0) }, true},
+		{userPause, func(l *lab) (*relay, error) { return startSotto(l, "user", time.Millisecond) }, true},
+		{inC, func(l *lab) (*relay, error) { return &relay{control: &inSource{l: l, program: forward}}, nil }, false},
+		{inCPause, func(l *lab) (*relay, error) {
+			return &relay{control: &inSource{l: l, program: forward, pause: time.Millisecond}}, nil
+		}, false},
+	}
+	if withIncumbent {
+		all = append(all, contestant{incumbent, startIncumbent, true})
+	}
+	return all
+}
+
+// nothing relays nothing: packets end where the relay would be.
+type nothing struct{}
+
+func (nothing) add(first, n int) ([]pair, error) { return fixed(first, n), nil }
+func (nothing) churn(int) error                  { return errors.ErrUnsupported }
+
+// fixed are the ports of relays that are not asked for any.
+func fixed(first, n int) []pair {
+	all := make([]pair, n)
+	for i := range all {
+		port := uint16(portMin + 4*(first+i))
+		all[i] = pair{port, port + 2}
+	}
+	return all
+}
+
+// inSource is the baseline, whose sessions are those that it is started with.
+type inSource struct {
+	l       *lab
+	program string
+	pause   time.Duration
+}
+
+func (c *inSource) churn(int) error                  { return errors.ErrUnsupported }
+func (c *inSource) add(first, n int) ([]pair, error) { return fixed(first, n), nil }
+
+// launch starts the baseline with its sessions.
+func (c *inSource) launch(n int) (*exec.Cmd, error) {
+	cmd := c.l.command(c.program, strconv.FormatInt(c.pause.Microseconds(), 10), strconv.Itoa(n),
+		c.l.at.String(), strconv.Itoa(portMin), c.l.parties[0].addr.String(), strconv.Itoa(callerPort),
+		c.l.parties[1].addr.String(), strconv.Itoa(calleePort))
+	_, err := begin(cmd)
+	return cmd, err
+}
+
+// begin starts a program and waits until it says that it is ready.
+func begin(cmd *exec.Cmd) (*bufio.Scanner, error) {
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() || lines.Text() != "ready" {
+		_ = cmd.Process.Kill() // it has failed already
+		return nil, errors.Join(fmt.Errorf("%s does not start", cmd), cmd.Wait())
+	}
+	return lines, nil
+}
+
+// engine is Sotto's engine in its process.
+type engine struct {
+	in  io.Writer
+	out *bufio.Scanner
+}
+
+func startSotto(l *lab, plane string, pause time.Duration) (*relay, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := l.command(self, "relay", "-at", l.at.String(), "-plane", plane, "-pause", pause.String(),
+		"-caller", l.parties[0].addr.String(), "-callee", l.parties[1].addr.String())
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := begin(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &relay{engine{in, out}, cmd}, nil
+}
+
+func (e engine) add(first, n int) ([]pair, error) {
+	fmt.Fprintln(e.in, "add", first, n)
+	all := make([]pair, 0, n)
+	for e.out.Scan() {
+		if e.out.Text() == "ready" {
+			return all, nil
+		}
+		var p pair
+		if _, err := fmt.Sscan(e.out.Text(), &p[0], &p[1]); err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return nil, errors.New("the engine has ended")
+}
+
+func (e engine) churn(n int) error {
+	fmt.Fprintln(e.in, "churn", n)
+	if !e.out.Scan() || e.out.Text() != "ready" {
+		return errors.New("the engine has ended")
+	}
+	return nil
+}
+
+// startIncumbent starts Debian's rtpengine, without its kernel module and with
+// one thread for packets, as there is one processor.
+func startIncumbent(l *lab) (*relay, error) {
+	cmd := l.command("rtpengine", "--foreground", "--log-stderr", "--log-level=3", "--config-file=none",
+		"--table=-1", "--num-threads=1", "--interface="+l.at.String(), "--listen-ng="+ngAt,
+		fmt.Sprintf("--port-min=%d", portMin), fmt.Sprintf("--port-max=%d", portMax),
+		"--delete-delay=0", "--timeout=3600", "--endpoint-learning=immediate")
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	n, err := newNG(l)
+	if err != nil {
+		_ = cmd.Process.Kill() // it has failed already
+		return nil, errors.Join(err, cmd.Wait())
+	}
+	return &relay{n, cmd}, nil
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The parts of a frame: G.711, 20 ms.
+const (
+	ethernet  = 14
+	ipHeader  = 20
+	udpHeader = 8
+	rtpHeader = 12
+	frameSize = ethernet + ipHeader + udpHeader + rtpHeader + 160
+	udpAt     = ethernet + ipHeader
+	rtpAt     = udpAt + udpHeader
+	stampAt   = rtpAt + rtpHeader // when it was sent, in the payload
+)
+
+// burstEvery is how often packets are sent (ours: no processor is asked more
+// often than a network card asks).
+const burstEvery = 200 * time.Microsecond
+
+// most is how many packets one system call sends.
+const most = 64
+
+// A flow is the packets of one party of one session.
+type flow struct {
+	frame     [frameSize]byte
+	sum       uint32 // of what does not change
+	seq       uint16
+	timestamp uint32
+}
+
+// newFlow makes the frame of a flow.
+func newFlow(from, via end, port uint16, to netip.AddrPort, ssrc uint32) *flow {
+	f := &flow{seq: uint16(ssrc * 31), timestamp: ssrc * 1009}
+	b := f.frame[:]
+	copy(b, via.mac)
+	copy(b[6:], from.mac)
+	binary.BigEndian.PutUint16(b[12:], unix.ETH_P_IP)
+	h := b[ethernet:udpAt]
+	h[0], h[8], h[9] = 0x45, 64, unix.IPPROTO_UDP
+	binary.BigEndian.PutUint16(h[2:], frameSize-ethernet)
+	src, dst := from.addr.As4(), to.Addr().As4()
+	copy(h[12:], src[:])
+	copy(h[16:], dst[:])
+	binary.BigEndian.PutUint16(h[10:], ^fold(sum(h, 0)))
+	u := b[udpAt:rtpAt]
+	binary.BigEndian.PutUint16(u, port)
+	binary.BigEndian.PutUint16(u[2:], to.Port())
+	binary.BigEndian.PutUint16(u[4:], frameSize-udpAt)
+	b[rtpAt] = 0x80
+	binary.BigEndian.PutUint32(b[rtpAt+8:], ssrc)
+	for i := stampAt + 8; i < frameSize; i++ {
+		b[i] = 0xd5 // silence
+	}
+	f.sum = sum(h[12:], unix.IPPROTO_UDP+frameSize-udpAt)
+	f.sum = sum(b[udpAt:], f.sum)
+	return f
+}
+
+// next makes the frame the next packet of its flow.
+func (f *flow) next(stamp uint64) {
+	b := f.frame[:]
+	f.seq++
+	f.timestamp += 160
+	binary.BigEndian.PutUint16(b[rtpAt+2:], f.seq)
+	binary.BigEndian.PutUint32(b[rtpAt+4:], f.timestamp)
+	binary.NativeEndian.PutUint64(b[stampAt:], stamp)
+	check := ^fold(sum(b[stampAt:stampAt+8], sum(b[rtpAt+2:rtpAt+8], f.sum)))
+	if check == 0 {
+		check = 0xffff // RFC 768: zero is none
+	}
+	binary.BigEndian.PutUint16(b[udpAt+6:], check)
+}
+
+// sum adds 16-bit words (RFC 1071).
+func sum(b []byte, s uint32) uint32 {
+	for ; len(b) > 1; b = b[2:] {
+		s += uint32(b[0])<<8 | uint32(b[1])
+	}
+	return s
+}
+
+func fold(s uint32) uint16 {
+	for s > 0xffff {
+		s = s&0xffff + s>>16
+	}
+	return uint16(s)
+}
+
+// A party sends the packets of its flows, by the interface itself.
+type party struct {
+	fd    int
+	flows []*flow
+	at    int
+	msgs  [most]message
+	iovs  [most]unix.Iovec
+}
+
+// message is struct mmsghdr.
+type message struct {
+	unix.Msghdr
+	n uint32
+	_ [4]byte
+}
+
+func newParty(e end) (p *party, err error) {
+	p = &party{fd: -1}
+	err = inside(e.ns, func() error {
+		dev, err := net.InterfaceByName(e.dev)
+		if err != nil {
+			return err
+		}
+		if p.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		return errors.Join(unix.SetsockoptInt(p.fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1),
+			unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 32<<20),
+			unix.Bind(p.fd, &unix.SockaddrLinklayer{Ifindex: dev.Index}))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("phones at %s: %w", e.dev, err)
+	}
+	return p, nil
+}
+
+// send sends the next packets, and says how many the system took.
+func (p *party) send(n int, stamp uint64) int {
+	for i := range n {
+		f := p.flows[p.at]
+		if p.at++; p.at == len(p.flows) {
+			p.at = 0
+		}
+		f.next(stamp)
+		p.iovs[i].Base = &f.frame[0]
+		p.iovs[i].SetLen(frameSize)
+		p.msgs[i].Iov, p.msgs[i].Iovlen = &p.iovs[i], 1
+	}
+	sent, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(p.fd), uintptr(unsafe.Pointer(&p.msgs[0])),
+		uintptr(n), 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(sent)
+}
+
+// clock is the clock of the sink.
+func clock() uint64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // never fails
+	return uint64(t.Nano())
+}
+
+// play sends at a rate for a while, parties in turn; stamped, or as packets
+// that are not counted. It says how many were sent. Of what it cannot send in
+// time it catches up with so much as a burst of 10 ms.
+func play(parties []*party, rate int, lasting time.Duration, stamped bool) (sent int, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with its priority
+		if err = errors.Join(pin(0, phonesCPU), realTime(0, phonesPriority)); err == nil {
+			sent = pace(parties, rate, lasting, stamped)
+		}
+	}()
+	<-done
+	return sent, err
+}
+
+// pace is play on a thread of its own.
+func pace(parties []*party, rate int, lasting time.Duration, stamped bool) (sent int) {
+	began := clock()
+	behind := max(rate/100, most)
+	given, turn := 0, 0
+	for next := began; ; next += uint64(burstEvery) {
+		t := unix.NsecToTimespec(int64(next))
+		for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &t, nil) != nil { // EINTR
+		}
+		passed := clock() - began
+		if passed >= uint64(lasting) {
+			return sent
+		}
+		due := int(float64(rate)*float64(passed)/1e9) - given
+		if due > behind {
+			given += due - behind
+			due = behind
+		}
+		for due > 0 {
+			n, stamp := min(due, most), uint64(0)
+			if stamped {
+				stamp = clock()
+			}
+			sent += parties[turn%len(parties)].send(n, stamp)
+			given, due, turn = given+n, due-n, turn+1
+		}
+	}
+}
