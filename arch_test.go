@@ -19,7 +19,7 @@ var layers = []string{
 	"cmd/sotto", "proxy/leaktest", "proxy/proxytest", "proxy/phone", "proxy/hostile", "proxy", "proxy/txn", "proxy/flow",
 	"proxy/guard", "proxy/wire", "proxy/leak", "proxy/resolve", "rtpengine", "rtpengine/kernel", "location", "store",
 	"tokens", "configs",
-	"internal/memnet", "internal/stun", "internal/aor",
+	"internal/memnet", "internal/stun", "internal/aor", "internal/ks",
 }
 
 // only says who may import a library.
@@ -35,7 +35,7 @@ var only = map[string][]string{
 }
 
 // pure packages do no I/O.
-var pure = []string{"tokens", "internal/aor"}
+var pure = []string{"tokens", "internal/aor", "internal/ks"}
 
 // outside is what a pure package may not import.
 var outside = []string{"net", "net/http", "os", "io/fs", "database/sql", "log"}
