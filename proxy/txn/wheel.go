@@ -47,7 +47,7 @@ func (w *wheel) after(d time.Duration, fn func()) *Timer {
 	now := int64(time.Since(w.start) / tick)
 	if w.size == 0 {
 		w.done = now
-		w.ticker.Reset(tick)
+		w.rearm()
 	}
 	at := max(now+int64((d+tick-1)/tick), w.done) + 1
 	t := &Timer{w: w, fn: fn, at: at, active: true}
@@ -104,9 +104,15 @@ func (w *wheel) take(upTo int64) []*Timer {
 		w.slot[i] = kept
 	}
 	if w.size > 0 {
-		w.ticker.Reset(tick)
+		w.rearm()
 	}
 	return due
 }
+
+// rearm has the wheel turn at the next of the ticks that are counted from its
+// start. Ticks counted from when it was last empty would show in the answer to
+// one call whether a timer of another one is left, as timer C is of a call that
+// rang: strangers could tell. The caller holds mu.
+func (w *wheel) rearm() { w.ticker.Reset(tick - time.Since(w.start)%tick) }
 
 func (w *wheel) stop() { w.ticker.Stop() }

@@ -57,6 +57,28 @@ func TestTimersComeInTime(t *testing.T) {
 	})
 }
 
+// When a timer comes does not tell whether others are left: in a busy wheel it is
+// the same moment as in an empty one.
+func TestTimersTellNothingOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy, empty := turning(t), turning(t)
+		for _, d := range []time.Duration{0, 3 * time.Millisecond, 7 * time.Second, 3 * time.Minute} {
+			busy.after(d, func() {}).Stop()
+		}
+		for i := range 50 {
+			time.Sleep(13*time.Millisecond + time.Duration(i)*time.Microsecond)
+			var at [2]time.Time
+			for j, w := range []*wheel{busy, empty} {
+				w.after(time.Duration(i)*7*time.Millisecond, func() { at[j] = time.Now() })
+			}
+			time.Sleep(time.Second)
+			if synctest.Wait(); !at[0].Equal(at[1]) || at[0].IsZero() {
+				t.Fatalf("timer %d comes %v later to a busy wheel", i, at[0].Sub(at[1]))
+			}
+		}
+	})
+}
+
 func TestStoppedTimerNeverComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := turning(t)
