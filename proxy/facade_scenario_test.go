@@ -2,8 +2,6 @@ package proxy_test
 
 import (
 	"context"
-	"math"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,59 +9,6 @@ import (
 	"sotto/proxy/phone"
 	"sotto/proxy/proxytest"
 )
-
-// states are those of a recipient that no stranger can tell apart.
-var states = []struct {
-	name string
-	make func(s *proxytest.Stage)
-}{
-	{"rings", func(s *proxytest.Stage) { s.Bob.Registers() }},
-	{"silences", func(s *proxytest.Stage) {
-		s.Bob.Registers()
-		s.Set("bob", "silence_strangers", "on")
-	}},
-	{"blocked", func(s *proxytest.Stage) {
-		s.Bob.Registers()
-		s.Block("bob", "mallory")
-	}},
-	{"offline", func(*proxytest.Stage) {}},
-	{"offline and silences", func(s *proxytest.Stage) { s.Set("bob", "silence_strangers", "on") }},
-	{"busy", func(s *proxytest.Stage) { registersAndRefuses(s, 486) }},
-	{"declines", func(s *proxytest.Stage) { registersAndRefuses(s, 603) }},
-	{"moved", func(s *proxytest.Stage) { registersAndRefuses(s, 302) }},
-	{"does not exist", func(s *proxytest.Stage) {
-		if err := s.Store.DeleteUser(proxytest.AOR("bob")); err != nil {
-			s.T().Fatal(err)
-		}
-	}},
-}
-
-func registersAndRefuses(s *proxytest.Stage, code int) {
-	s.Bob.Registers()
-	s.Bob.Does(func(context.Context) error { return s.Bob.Refuse("INVITE", code) })
-}
-
-// stranger plays what mallory does in each state of bob. All that she hears,
-// without what differs by chance, must be the same.
-func stranger(t *testing.T, does func(t *testing.T, s *proxytest.Stage), opts ...proxytest.Option) {
-	t.Helper()
-	heard, first := "", ""
-	for _, state := range states {
-		t.Run(state.name, func(t *testing.T) {
-			proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
-				state.make(s)
-				does(t, s)
-				s.Wait(time.Second)
-				switch now := masked(s.Mallory); {
-				case first == "":
-					heard, first = now, state.name
-				case now != heard:
-					t.Errorf("mallory hears:\n%s\nbut when bob %s:\n%s", now, first, heard)
-				}
-			}, opts...)
-		})
-	}
-}
 
 // around says that moments are one, and between lo and hi, with 20 ms for the
 // network and the resolution of timers.
@@ -202,76 +147,6 @@ func TestAnswerAfterTheFacadeGaveUp(t *testing.T) {
 		in.IsGivenUp()
 		s.Bob.KnowsNothingOf(s.Mallory)
 	})
-}
-
-// calls is how many calls each state gets in the comparison of times.
-const calls = 400
-
-func TestTimesTellNoState(t *testing.T) {
-	if testing.Short() {
-		t.Skip("thousands of calls")
-	}
-	samples := map[int][][]time.Duration{180: nil, 480: nil}
-	for _, state := range states {
-		proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
-			state.make(s)
-			began := time.Now()
-			callOften(s.Mallory, "bob")
-			for code := range samples {
-				at := s.Mallory.HeardAt(code, began)
-				if len(at) != calls {
-					t.Errorf("%d was heard %d times in %d calls", code, len(at), calls)
-				}
-				samples[code] = append(samples[code], at)
-			}
-		})
-	}
-	for code, all := range samples {
-		for i := range all {
-			alike(t, code, all[:i], all[i])
-		}
-	}
-}
-
-// alike fails the test if a sample of times differs from one of others, as
-// Kolmogorov and Smirnov measure it, by more than chance does in one of a million.
-func alike(t *testing.T, code int, others [][]time.Duration, sample []time.Duration) {
-	t.Helper()
-	for i, other := range others {
-		if d, limit := distance(other, sample), 2.69*math.Sqrt(2.0/calls); d > limit {
-			t.Errorf("%d tells %q from %q: distance %.3f; want at most %.3f",
-				code, states[i].name, states[len(others)].name, d, limit)
-		}
-	}
-}
-
-// callOften makes many calls at once and waits for their end.
-func callOften(caller *proxytest.Phone, to string) {
-	var all []*proxytest.Call
-	for range calls {
-		all = append(all, caller.Invites(to))
-	}
-	for _, c := range all {
-		c.IsRefused(480)
-	}
-}
-
-// distance is the largest distance between the distributions of two samples.
-func distance(a, b []time.Duration) float64 {
-	slices.Sort(a)
-	slices.Sort(b)
-	most, i, j := 0.0, 0, 0
-	for i < len(a) && j < len(b) {
-		at := min(a[i], b[j])
-		for i < len(a) && a[i] <= at {
-			i++
-		}
-		for j < len(b) && b[j] <= at {
-			j++
-		}
-		most = max(most, math.Abs(float64(i)/float64(len(a))-float64(j)/float64(len(b))))
-	}
-	return most
 }
 
 // An answer that cannot be made safe leaves the facade at its work: the

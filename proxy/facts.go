@@ -44,7 +44,7 @@ func (p *Proxy) facts(who identity, callee aor.AOR) facts {
 	return facts{
 		blocked:      p.store.Blocked(callee, who.aor),
 		ringStranger: exists && set.RingStrangers,
-		recent:       p.store.Recent(callee, who.aor, set.RecentDays),
+		recent:       p.store.Recent(callee, who.aor, set.RecentDays) && exists,
 		organisation: p.organisation(who),
 		psap:         who.peer != nil && who.peer.PSAP,
 		window:       exists && time.Now().Before(set.WindowUntil),

@@ -19,18 +19,31 @@ func statusOf(err error) *phone.StatusError {
 }
 
 // masks are what differs between two answers by chance: what the asker wrote
-// itself, or what is random.
-var masks = []struct{ pattern, by string }{
-	{`branch=[^;\r\n]+`, "branch=…"},
-	{`(received|rport)=[0-9.]+`, "$1=…"},
-	{`SIP/2\.0/UDP [0-9.:]+`, "SIP/2.0/UDP …"},
-	{`Call-ID: [^\r\n]+`, "Call-ID: …"},
-	{`From: [^\r\n]+`, "From: …"},
-	{`To: (<[^>]*>)`, "To: <…>"},
-	{`tag=[^;\r\n]+`, "tag=…"},
-	{`nonce="[^"]+"`, `nonce="…"`},
-	{`Contact: <sip:[^@]+@`, "Contact: <sip:…@"},
-	{`RSeq: [0-9]+`, "RSeq: …"},
+// itself, or what is random. A random part is masked only in its one form; in any
+// other it stays, and differs.
+var masks = []struct {
+	pattern *regexp.Regexp
+	by      string
+}{
+	{regexp.MustCompile(`branch=[^;\r\n]+`), "branch=…"},
+	{regexp.MustCompile(`(received|rport)=[0-9.]+`), "$1=…"},
+	{regexp.MustCompile(`SIP/2\.0/(UDP|TCP|TLS) [0-9.:]+`), "SIP/2.0/$1 …"},
+	{regexp.MustCompile(`Call-ID: [^\r\n]+`), "Call-ID: …"},
+	{regexp.MustCompile(`From: [^\r\n]+`), "From: …"},
+	{regexp.MustCompile(`To: (<[^>]*>)`), "To: <…>"},
+	{regexp.MustCompile(`tag=t1-[A-Za-z0-9_-]{16}\r`), "tag=t1-…\r"}, // the proxy's own
+	{regexp.MustCompile(`tag=x[0-9a-z]{5,13}\r`), "tag=x…\r"},        // of the transactions
+	{regexp.MustCompile(`nonce="[A-Za-z0-9_-]+"`), `nonce="…"`},
+	{regexp.MustCompile(`Contact: <sip:[A-Za-z0-9_~-]{60,240}@`), "Contact: <sip:…@"},
+	{regexp.MustCompile(`RSeq: [0-9]{1,10}\r`), "RSeq: …\r"},
+}
+
+// mask is a message without what differs by chance.
+func mask(text string) string {
+	for _, m := range masks {
+		text = m.pattern.ReplaceAllString(text, m.by)
+	}
+	return text
 }
 
 // masked is all the SIP that a phone has received, without what differs by
@@ -38,11 +51,7 @@ var masks = []struct{ pattern, by string }{
 func masked(p *proxytest.Phone) string {
 	var all []string
 	for _, k := range p.Received(phone.SIP) {
-		text := string(k.Data)
-		for _, m := range masks {
-			text = regexp.MustCompile(m.pattern).ReplaceAllString(text, m.by)
-		}
-		all = append(all, text)
+		all = append(all, mask(string(k.Data)))
 	}
 	return strings.Join(all, "--\n")
 }

@@ -23,9 +23,12 @@ package proxytest
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"database/sql"
+	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -65,7 +68,8 @@ type Stage struct {
 
 	t      *testing.T
 	cfg    configs.Config
-	path   string // of the store
+	chance func(string) io.Reader // nil: the system's
+	path   string                 // of the store
 	log    *slog.Logger
 	loc    *location.Table
 	phones []*Phone
@@ -84,12 +88,27 @@ func Run(t *testing.T, script func(*testing.T, *Stage), opts ...Option) {
 	synctest.Test(t, func(t *testing.T) { script(t, New(t, opts...)) })
 }
 
+// RunAgain is Run with random times that are the same in each run with the same
+// seed: what then comes at another time is the server's doing, not chance's.
+func RunAgain(t *testing.T, seed string, script func(*testing.T, *Stage), opts ...Option) {
+	t.Helper()
+	chance := func(moment string) io.Reader {
+		return rand.NewChaCha8(sha256.Sum256([]byte(seed + "|" + moment)))
+	}
+	synctest.Test(t, func(t *testing.T) { script(t, newStage(t, chance, opts)) })
+}
+
 // New sets up a stage. It must be called inside a bubble of testing/synctest;
 // at the end of the test the stage checks that nothing is left, and closes.
 func New(t *testing.T, opts ...Option) *Stage {
 	t.Helper()
+	return newStage(t, nil, opts)
+}
+
+func newStage(t *testing.T, chance func(string) io.Reader, opts []Option) *Stage {
+	t.Helper()
 	time.Sleep(time.Until(began)) // a bubble begins in 2000, before Sotto's own epoch
-	s := &Stage{t: t, cfg: config(), path: filepath.Join(dir(t), "sotto.db"), Net: newNet()}
+	s := &Stage{t: t, chance: chance, cfg: config(), path: filepath.Join(dir(t), "sotto.db"), Net: newNet()}
 	for _, o := range opts {
 		o(&s.cfg)
 	}
@@ -160,7 +179,7 @@ func (s *Stage) open() {
 	s.Engine.Restore(media)
 	s.Proxy, err = proxy.New(proxy.Options{
 		Config: s.cfg, Store: s.Store, Location: s.loc, Engine: s.Engine, Log: s.log,
-		Network: s.Net.Host(Server.Addr()), TLS: s.tls.server,
+		Network: s.Net.Host(Server.Addr()), TLS: s.tls.server, Chance: s.chance,
 	})
 	s.must(err)
 	_, err = s.Proxy.Start()
