@@ -63,7 +63,8 @@ func onEveryGround(t *testing.T, protect string, script func(t *testing.T, w *le
 				}
 				over := func(c *phone.Config) { c.Transport = g.transport }
 				tell := func(c *phone.Config) { phone.TellAll(c); carded(c) }
-				w := &leakStage{Stage: s, alice: open("alice", over, g.net, tell), bob: open("bob", over, g.net, tell)}
+				more := func(name string) *proxytest.Phone { return open(name, over, g.net, tell) }
+				w := &leakStage{Stage: s, alice: more("alice"), bob: more("bob"), more: more}
 				script(t, w)
 			}, proxytest.Colleagues, proxytest.Protect(protect))
 		})

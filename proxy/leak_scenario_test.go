@@ -36,6 +36,8 @@ type act func(w *leakStage, a, b *proxytest.Call) int
 type leakStage struct {
 	*proxytest.Stage
 	alice, bob *proxytest.Phone
+	third      []*proxytest.Phone
+	more       func(name string) *proxytest.Phone // on the same ground
 }
 
 // plays plays a scenario and holds it to what must come of it.

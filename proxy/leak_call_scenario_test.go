@@ -1,0 +1,131 @@
+package proxy_test
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"sotto/proxy/phone"
+	"sotto/proxy/proxytest"
+)
+
+// Calls that lead to other calls, on every ground of the harness. A third
+// party has a phone that tells all it knows, too, and nobody may learn anything
+// of anybody else.
+
+// with opens one more phone that tells all, on the ground of the others.
+func (w *leakStage) with(name string) *proxytest.Phone {
+	p := w.more(name)
+	p.Registers()
+	w.third = append(w.third, p)
+	return p
+}
+
+// strangersToEachOther searches what each phone got for all others.
+func (w *leakStage) strangersToEachOther() {
+	all := append([]*proxytest.Phone{w.alice, w.bob}, w.third...)
+	for _, p := range all {
+		for _, q := range all {
+			if p.User != q.User { // a user's phones learn of each other when they register
+				p.KnowsNothingOf(q)
+			}
+		}
+	}
+}
+
+func TestLeaksOfABlindTransfer(t *testing.T) {
+	onEveryGround(t, "always", func(_ *testing.T, w *leakStage) {
+		w.begins()
+		carol := w.with("carol")
+		out, in := w.alice.Connect(w.bob)
+		in.Does(func(ctx context.Context) error { return in.Refer(ctx, proxytest.URI("carol")) })
+		next := w.alice.Invites(referTo(out))
+		third := carol.IsCalled()
+		third.Answers()
+		next.IsAnswered()
+		out.Does(func(ctx context.Context) error { return out.Notify(ctx, 200) })
+		in.HangsUp()
+		out.IsHungUp()
+		proxytest.Talk(next, third)
+		next.HangsUp()
+		third.IsHungUp()
+		w.strangersToEachOther()
+	})
+}
+
+func TestLeaksOfAnAttendedTransfer(t *testing.T) {
+	onEveryGround(t, "always", func(t *testing.T, w *leakStage) {
+		w.begins()
+		carol := w.with("carol")
+		out, in := w.alice.Connect(w.bob)
+		ask, asked := w.bob.Connect(carol)
+		to := proxytest.URI("carol") + "?Replaces=" + url.QueryEscape(ask.Replaces())
+		in.Does(func(ctx context.Context) error { return in.Refer(ctx, to) })
+		uri, query, _ := strings.Cut(referTo(out), "?Replaces=")
+		replaces, err := url.PathUnescape(query)
+		if err != nil || replaces == "" {
+			t.Fatalf("Refer-To arrived with %q", query)
+		}
+		next := w.alice.Invites(uri, phone.Header("Replaces", replaces))
+		third := carol.IsCalled()
+		if got := third.Invite.GetHeader("Replaces"); got == nil || !same(got.Value(), asked) {
+			t.Errorf("carol is to replace %v, which is not her call %s", got, asked.Replaces())
+		}
+		third.Answers()
+		next.IsAnswered()
+		asked.HangsUp()
+		ask.IsHungUp()
+		in.HangsUp()
+		out.IsHungUp()
+		proxytest.Talk(next, third)
+		third.HangsUp()
+		next.IsHungUp()
+		w.strangersToEachOther()
+	})
+}
+
+func TestLeaksOfAForwardedCall(t *testing.T) {
+	onEveryGround(t, "always", func(_ *testing.T, w *leakStage) {
+		w.begins()
+		carol := w.with("carol")
+		out := w.alice.Invites("bob")
+		w.bob.IsCalled().Refuses(302, phone.Contact("<"+proxytest.URI("carol")+">"))
+		third := carol.IsCalled()
+		third.Answers()
+		out.IsAnswered()
+		proxytest.Talk(out, third)
+		out.HangsUp()
+		third.IsHungUp()
+		w.strangersToEachOther()
+	})
+}
+
+func TestLeaksOfTwoAnswers(t *testing.T) {
+	onEveryGround(t, "always", func(t *testing.T, w *leakStage) {
+		w.begins()
+		desk := w.with("bob")
+		out := w.alice.Invites("bob")
+		one, two := w.bob.IsCalled(), desk.IsCalled()
+		both := make(chan struct{}, 2)
+		for _, c := range []*proxytest.Call{one, two} {
+			go func() {
+				_ = c.Answer(t.Context()) // one of them is hung up
+				both <- struct{}{}
+			}()
+		}
+		out.IsAnswered()
+		<-both
+		<-both
+		winner, loser := one, two
+		if w.Wait(time.Second); strings.Contains(sipSince(w.bob, 0), "BYE sip:") {
+			winner, loser = two, one
+		}
+		loser.IsOver()
+		proxytest.Talk(out, winner)
+		out.HangsUp()
+		winner.IsHungUp()
+		w.strangersToEachOther()
+	})
+}
