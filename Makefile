@@ -8,11 +8,12 @@
 # bench  the benchmarks of the packages
 # leaktest-kamailio  sotto leaktest over Kamailio with rtpengine, and over Sotto
 # bench-media  relaying, beside rtpengine, a forwarder in C and no relay, in the same run (root)
+# attacks  attacks on the media of calls, and on rtpengine's in the same run
 # bench-sip  registrations and calls, beside Kamailio in the same run
 
 FUZZTIME ?= 60s
 
-.PHONY: try demo test race check fuzz mutants bench bench-media bench-sip leaktest-kamailio
+.PHONY: try demo test race check fuzz mutants bench bench-media bench-sip leaktest-kamailio attacks
 
 try:
 	go run ./cmd/sotto try
@@ -47,3 +48,7 @@ bench-sip:
 
 leaktest-kamailio:
 	scripts/leaktest-kamailio.sh
+
+attacks:
+	command -v rtpengine >/dev/null || apt-get install -y -qq --no-install-recommends rtpengine-daemon
+	ATTACK_PEERS=1 go test -count=1 -v -run 'TestAttacks|TestMovedParty' ./rtpengine

@@ -53,15 +53,23 @@ func (l *latch) set(signalled netip.AddrPort, source netip.Addr, split bool) {
 	l.signalled, l.source, l.split = signalled, source, split
 }
 
-// accept says whether a packet from there is the party's, and learns. Before
-// both parties are agreed on the stream it does neither.
-func (l *latch) accept(from netip.AddrPort, now time.Time, agreed bool) bool {
+// mayLearn says what a latch may learn from a packet.
+type mayLearn uint8
+
+const (
+	learnNothing   mayLearn = iota // the parties are not agreed on the stream
+	learnSignalled                 // that the party is where it says
+	learnAny
+)
+
+// accept says whether a packet from there is the party's, and learns.
+func (l *latch) accept(from netip.AddrPort, now time.Time, may mayLearn) bool {
 	switch {
 	case from == l.latched:
 		return true
-	case !agreed, l.nominated, l.latched.IsValid() && (from != l.signalled || !l.here()):
+	case may == learnNothing, l.nominated, l.latched.IsValid() && (from != l.signalled || !l.here()):
 		return false
-	case from == l.signalled, l.learns(from, now):
+	case from == l.signalled, may == learnAny && l.learns(from, now):
 		l.latched = from
 		return true
 	}

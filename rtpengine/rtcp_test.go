@@ -267,15 +267,24 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// A step is a packet, and whether it is taken.
+type step struct {
+	from   netip.AddrPort
+	accept bool
+}
+
+// arrives shows a latch a packet, first as if nothing were agreed on.
+func arrives(l *latch, from netip.AddrPort, now time.Time) (early, taken bool) {
+	was := l.latched
+	early = l.accept(from, now, learnNothing) && from != was
+	return early, l.accept(from, now, learnAny)
+}
+
 func TestLatch(t *testing.T) {
 	at := netip.MustParseAddrPort
 	signalled, same, elsewhere := at("198.51.100.7:4000"), at("198.51.100.7:5000"), at("203.0.113.66:4000")
 	private := at("192.168.1.2:4000")
 	third := at("198.51.100.7:6000")
-	type step struct {
-		from   netip.AddrPort
-		accept bool
-	}
 	// sends is a rival for a while: one packet in twenty milliseconds.
 	sends := func(from netip.AddrPort, packets int, then ...step) (all []step) {
 		for range packets {
@@ -359,21 +368,16 @@ func TestLatch(t *testing.T) {
 		},
 	} {
 		var l latch
-		now, known := time.Now(), map[netip.AddrPort]bool{}
+		now := time.Now()
 		l.set(c.signalled, c.source, c.split)
 		if got := l.dest(); got != c.before {
 			t.Errorf("%s: packets go to %v before, want %v", name, got, c.before)
 		}
 		for i, s := range c.steps {
 			now = now.Add(20 * time.Millisecond)
-			early, taken := l.accept(s.from, now, false), l.accept(s.from, now, true)
-			if taken != s.accept {
-				t.Errorf("%s, step %d: a packet from %v is taken: %v", name, i, s.from, taken)
+			if early, taken := arrives(&l, s.from, now); early || taken != s.accept {
+				t.Errorf("%s, step %d: a packet from %v is taken: %v; before both are agreed: %v", name, i, s.from, taken, early)
 			}
-			if early && !known[s.from] {
-				t.Errorf("%s, step %d: a packet from %v is taken before the other party has described itself", name, i, s.from)
-			}
-			known = map[netip.AddrPort]bool{l.latched: true}
 		}
 		if got := l.dest(); got != c.after {
 			t.Errorf("%s: packets go to %v, want %v", name, got, c.after)
@@ -390,18 +394,18 @@ func TestLatchIsSetAgain(t *testing.T) {
 	l.set(a, a.Addr(), false)
 	for range 2 * rivalPackets {
 		now = now.Add(20 * time.Millisecond)
-		l.accept(b, now, true)
+		l.accept(b, now, learnAny)
 	}
 	l.set(a, a.Addr(), false)
 	if l.dest() != b {
 		t.Error("the same description has opened the latch")
 	}
 	l.set(netip.AddrPort{}, a.Addr(), false)
-	if l.dest() != b || l.accept(a, now, true) {
+	if l.dest() != b || l.accept(a, now, learnAny) {
 		t.Error("hold has forgotten the party")
 	}
 	l.set(moved, a.Addr(), false)
-	if l.dest() != moved || !l.accept(moved, now, true) || l.accept(b, now, true) {
+	if l.dest() != moved || !l.accept(moved, now, learnAny) || l.accept(b, now, learnAny) {
 		t.Error("a new description has not opened the latch")
 	}
 }

@@ -124,9 +124,16 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 // accepts says whether a packet is the party's. If that moves the latch, what
 // the kernel knows of it is no longer true.
 func (t *stream) accepts(in, out *face, lt *latch, from netip.AddrPort, now time.Time) bool {
-	was := lt.latched
-	agreed := out.latch.signalled.IsValid() || out.latch.latched.IsValid()
-	if !lt.accept(from, now, agreed) {
+	was, may := lt.latched, learnAny
+	switch {
+	case !out.latch.signalled.IsValid() && !out.latch.latched.IsValid():
+		may = learnNothing
+	case lt == &in.latchC && (!in.latch.latched.IsValid() || in.latch.latched == in.latch.signalled):
+		// The party's RTP comes from where it says, so its RTCP does. A phone may
+		// send none, and then a rival would always have its way.
+		may = learnSignalled
+	}
+	if !lt.accept(from, now, may) {
 		return false
 	}
 	if was.IsValid() && was != from {
