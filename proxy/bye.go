@@ -46,9 +46,10 @@ func (p *Proxy) MediaDead(id rtpengine.ID, why rtpengine.Reason) {
 	}
 	err := p.txn.Do(key.callID, func() {
 		p.log.Info("call ended: no media", "call", refOf(key), "why", why)
+		r := p.calls.receiptFor(key)
 		for _, ends := range p.calls.dialogs(key) {
-			for _, e := range ends {
-				p.sendBye(key.callID, e)
+			for to, e := range ends {
+				p.sendBye(key.callID, e, func(raw []byte) { r.Sent(legOf(leg(to)), raw) })
 			}
 		}
 		p.endMedia(id)
@@ -59,28 +60,31 @@ func (p *Proxy) MediaDead(id rtpengine.ID, why rtpengine.Reason) {
 	}
 }
 
-// sendBye ends one party's dialog in the other's name.
-func (p *Proxy) sendBye(owner string, e dialogEnd) {
+// sendBye ends one party's dialog in the other's name. sent hears what is sent.
+func (p *Proxy) sendBye(owner string, e dialogEnd, sent func([]byte)) {
 	p.reach(target{uri: e.target, routes: e.routes, flow: e.flow, binding: e.binding}, owner,
 		func(ds []destination, err error) {
 			if err != nil || len(ds) == 0 {
 				return
 			}
 			if fl, err := p.connect(ds[0]); err == nil {
-				p.startQuietly(owner, p.inDialogRequest(sip.BYE, e, e.cseq+1, fl), fl)
+				p.startQuietly(owner, p.inDialogRequest(sip.BYE, e, e.cseq+1, fl), fl, sent)
 			}
 		})
 }
 
 // startQuietly starts a transaction whose outcome changes nothing.
-func (p *Proxy) startQuietly(owner string, req *sip.Request, fl *flow.Flow) {
-	if _, err := p.txn.Start(owner, req, fl, deafSink{}); err != nil {
+func (p *Proxy) startQuietly(owner string, req *sip.Request, fl *flow.Flow, sent func([]byte)) {
+	if _, err := p.txn.Start(owner, req, fl, deafSink{sent}); err != nil {
 		p.log.Debug("request not sent", "method", req.Method, "err", err)
 	}
 }
 
 // deafSink ignores the outcome of a transaction.
-type deafSink struct{}
+type deafSink struct{ sent func([]byte) }
+
+// Sent implements txn.Watcher.
+func (d deafSink) Sent(raw []byte) { d.sent(raw) }
 
 // Response implements txn.Sink.
 func (deafSink) Response(*txn.Client, *sip.Response) {}
@@ -114,14 +118,16 @@ func (p *Proxy) hangUpBranch(b *branch, res *sip.Response) {
 	}
 	e := calleeEnd(b, res)
 	ack := p.inDialogRequest(sip.ACK, e, b.req.CSeq().SeqNo, b.flow)
-	if err := b.flow.Send(wire.Bytes(ack)); err != nil {
+	raw := wire.Bytes(ack)
+	b.Sent(raw)
+	if err := b.flow.Send(raw); err != nil {
 		p.log.Debug("ACK not sent", "err", err)
 	}
 	if b.hungUp {
 		return // a retransmission
 	}
 	b.hungUp = true
-	p.startQuietly(b.fork.srv.CallID(), p.inDialogRequest(sip.BYE, e, e.cseq+1, b.flow), b.flow)
+	p.startQuietly(b.fork.srv.CallID(), p.inDialogRequest(sip.BYE, e, e.cseq+1, b.flow), b.flow, b.Sent)
 }
 
 // calleeEnd is the device's end of the dialog that its 2xx made.

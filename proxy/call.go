@@ -10,6 +10,7 @@ import (
 
 	"sotto/internal/aor"
 	"sotto/proxy/flow"
+	"sotto/proxy/receipt"
 	"sotto/rtpengine"
 )
 
@@ -28,12 +29,14 @@ func keyOf(req *sip.Request) callKey {
 // all records in a restart costs no call.
 type record struct {
 	CallInfo
-	key      callKey
-	caller   aor.AOR
-	callee   aor.AOR
-	sessions []rtpengine.ID
-	touched  time.Time               // the last request that kept the dialog's boxes fresh
-	ends     map[string][2]dialogEnd // by the answering device's tag: caller's, callee's end
+	key       callKey
+	caller    aor.AOR
+	callee    aor.AOR
+	sessions  []rtpengine.ID
+	touched   time.Time               // the last request that kept the dialog's boxes fresh
+	receipt   *receipt.Receipt        // nil unless protected
+	forgotten bool                    // the receipt knows no fact any more
+	ends      map[string][2]dialogEnd // by the answering device's tag: caller's, callee's end
 }
 
 // CallInfo is a call as the operator and its owners see it.
@@ -86,6 +89,9 @@ type callTable struct {
 const (
 	keptEnded = 1000
 	keptFor   = 24 * time.Hour
+	// lastWords is how long messages may follow the end of a call: longer than any
+	// transaction (RFC 3261 §17: 64*T1).
+	lastWords = 40 * time.Second
 )
 
 func newCallTable() *callTable {
@@ -171,6 +177,26 @@ func (t *callTable) dialogs(key callKey) [][2]dialogEnd {
 	return all
 }
 
+// receiptFor is the receipt of a call, nil without.
+func (t *callTable) receiptFor(key callKey) *receipt.Receipt {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.byKey[key]; r != nil {
+		return r.receipt
+	}
+	return nil
+}
+
+// receiptOf is the receipt of the call that a media session belongs to, nil without.
+func (t *callTable) receiptOf(id rtpengine.ID) *receipt.Receipt {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.byKey[t.sessions[id]]; r != nil {
+		return r.receipt
+	}
+	return nil
+}
+
 // live is the number of calls that have not ended.
 func (t *callTable) live() int {
 	t.mu.Lock()
@@ -195,6 +221,23 @@ func (t *callTable) list() []CallInfo {
 	return all
 }
 
+// find finds a call by its Ref, and its receipt, which may be nil.
+func (t *callTable) find(ref string) (CallInfo, *receipt.Receipt, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.ended {
+		if r.Ref == ref {
+			return r.CallInfo, r.receipt, true
+		}
+	}
+	for _, r := range t.byKey {
+		if r.Ref == ref {
+			return r.CallInfo, r.receipt, true
+		}
+	}
+	return CallInfo{}, nil, false
+}
+
 // forget drops records that nobody needs: ended ones after a day, and live
 // ones that never said BYE and whose boxes have expired. It returns the media
 // sessions of these.
@@ -203,6 +246,11 @@ func (t *callTable) forget(now time.Time) []rtpengine.ID {
 	defer t.mu.Unlock()
 	old := now.Add(-keptFor)
 	t.ended = slices.DeleteFunc(t.ended, func(r *record) bool { return r.Ended.Before(old) })
+	for _, r := range t.ended {
+		if r.receipt != nil && !r.forgotten && now.Sub(r.Ended) > lastWords {
+			r.forgotten = r.receipt.Finish()
+		}
+	}
 	var orphans []rtpengine.ID
 	for k, r := range t.byKey {
 		if now.Sub(r.touched) <= boxLife {
@@ -223,10 +271,9 @@ func (p *Proxy) Calls() []CallInfo { return p.calls.list() }
 // Explain says, for the owners of a call, why it rang or was silenced and
 // what was done to protect it. ref is CallInfo.Ref.
 func (p *Proxy) Explain(ref string) ([]string, bool) {
-	for _, c := range p.calls.list() {
-		if c.Ref == ref {
-			return explain(c), true
-		}
+	c, r, ok := p.calls.find(ref)
+	if !ok {
+		return nil, false
 	}
-	return nil, false
+	return explain(c, p.seen(r)), true
 }

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// explain says in the owner's words what happened to a call and why.
-func explain(c CallInfo) []string {
+// explain says in the owner's words what happened to a call and why, and what
+// each party saw of the other.
+func explain(c CallInfo, seen []string) []string {
 	lines := []string{
 		fmt.Sprintf("call %s: %s to %s, %s", c.Ref, c.Caller, c.Callee, stamp(c.Started)),
 		fmt.Sprintf("verdict: %s", c.Verdict),
@@ -29,5 +30,5 @@ func explain(c CallInfo) []string {
 			lines = append(lines, "length: "+c.Ended.Sub(c.Answered).Round(time.Second).String())
 		}
 	}
-	return append(lines, "state: "+c.State)
+	return append(append(lines, "state: "+c.State), seen...)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"sotto/proxy/flow"
+	"sotto/proxy/receipt"
 	"sotto/proxy/txn"
 )
 
@@ -15,6 +16,9 @@ type fork struct {
 	p     *Proxy
 	srv   *txn.Server
 	treat treatment
+
+	receipt *receipt.Receipt // of the call, nil unless it is protected
+	from    leg              // whose request this is
 
 	branches  []*branch
 	tried     map[string]bool // targets of this request, so that a 3xx cannot loop
@@ -64,6 +68,9 @@ type treatment interface {
 // newFork makes the response context of srv's request.
 func newFork(p *Proxy, srv *txn.Server, treat treatment) *fork {
 	f := &fork{p: p, srv: srv, treat: treat, tried: map[string]bool{}}
+	if t, ok := treat.(*sealed); ok {
+		f.receipt, f.from = t.receipt(), t.from
+	}
 	srv.User = f
 	return f
 }
@@ -175,6 +182,7 @@ func (b *branch) armTimerC() {
 
 // Response implements txn.Sink.
 func (b *branch) Response(_ *txn.Client, res *sip.Response) {
+	b.heard(res)
 	switch {
 	case res.StatusCode == sip.StatusTrying:
 		b.rang = true

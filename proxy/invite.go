@@ -6,6 +6,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"sotto/internal/aor"
+	"sotto/proxy/receipt"
 	"sotto/proxy/txn"
 	"sotto/proxy/wire"
 )
@@ -122,6 +123,7 @@ type call struct {
 	protected bool
 	shownTag  string // To tag that a facade has shown; "" without
 	judgement judgement
+	receipt   *receipt.Receipt // nil unless protected
 }
 
 // newCall notes a call in the table.
@@ -170,6 +172,9 @@ func (c *call) decide(w wishes, verdict, because string) {
 		r.Protected, r.Verdict = c.protected, verdict
 		r.Why = append(r.Why, because, why)
 	})
+	if c.protected {
+		c.witness()
+	}
 }
 
 // treatment is how the call's messages cross: sealed or record-routed.

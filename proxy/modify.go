@@ -28,6 +28,7 @@ func (p *Proxy) within(s *txn.Server, b box) error {
 		p.trying(s)
 	}
 	f := newFork(p, s, tr)
+	witnessed(s, f.receipt, b.leg)
 	p.watch(f, tr.key(), rtpengine.ID(b.session), b.leg)
 	f.start([]target{t})
 	return nil
@@ -131,6 +132,7 @@ func (p *Proxy) ackOn(fl *flow.Flow, ack *sip.Request) error {
 		return errNoWay
 	}
 	b := &branch{fork: &fork{p: p, srv: s, treat: tr}, target: t}
+	b.fork.witnessAck(fl)
 	p.reach(t, ack.CallID().Value(), func(ds []destination, err error) {
 		if err == nil {
 			err = p.sendAck(b, ds)
@@ -155,7 +157,9 @@ func (p *Proxy) sendAck(b *branch, ds []destination) error {
 			return err
 		}
 		out.PrependHeader(p.via(fl, b.fork.srv.Req))
-		return fl.Send(wire.Bytes(out))
+		raw := wire.Bytes(out)
+		b.Sent(raw)
+		return fl.Send(raw)
 	}
 	return errNoWay
 }

@@ -28,6 +28,7 @@ import (
 	"sotto/location"
 	"sotto/proxy/flow"
 	"sotto/proxy/guard"
+	"sotto/proxy/receipt"
 	"sotto/proxy/resolve"
 	"sotto/proxy/txn"
 	"sotto/rtpengine"
@@ -71,6 +72,7 @@ type Proxy struct {
 	chance   *chance
 	spent    *spending
 	ledger   *ledger
+	receipts *receipt.Book
 	guard    *guard.Guard
 	log      *slog.Logger
 
@@ -114,6 +116,7 @@ func New(o Options) (*Proxy, error) {
 		p.resolver = resolve.New()
 	}
 	p.ledger = newLedger(o.Log)
+	p.receipts = receipt.NewBook(receipt.Config{Public: p.public, Log: o.Log})
 	p.guard = guard.New(guardConfig(o.Config, o.Log))
 	p.knowHomes(time.Now())
 	p.txn = txn.New(txn.Config{
@@ -167,6 +170,7 @@ func (p *Proxy) Close() {
 	p.mux.Close()
 	p.txn.Close()
 	p.ledger.close()
+	p.receipts.Close()
 }
 
 // Message implements flow.Handler.

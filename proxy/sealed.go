@@ -7,6 +7,7 @@ import (
 
 	"sotto/location"
 	"sotto/proxy/flow"
+	"sotto/proxy/receipt"
 	"sotto/proxy/txn"
 	"sotto/proxy/wire"
 	"sotto/rtpengine"
@@ -44,6 +45,14 @@ func (t *sealed) key() callKey {
 	tag, _ := wire.Param(req.To().Params, "tag")
 	tag, _ = t.p.seal.openTag(tag)
 	return callKey{id, tag}
+}
+
+// receipt is the receipt of the call, nil without.
+func (t *sealed) receipt() *receipt.Receipt {
+	if t.call != nil {
+		return t.call.receipt
+	}
+	return t.p.calls.receiptFor(t.key())
 }
 
 // request implements treatment.

@@ -26,6 +26,10 @@ type Totals struct {
 	// they were larger than what an address had sent that may be borrowed.
 	Dropped, Unpaid uint64
 
+	// Leaks is how often a fact about one party of a protected call was found in
+	// what was sent to the other, since the start. It is 0, or there is a bug.
+	Leaks int
+
 	Plane, WhyPlane string // by what media is relayed
 }
 
@@ -37,6 +41,7 @@ func (p *Proxy) Totals() Totals {
 		Sessions: p.engine.Sessions(), Bans: len(p.Bans()),
 		Dropped: p.guard.Counters().Dropped.Load(), Unpaid: p.guard.Counters().Unpaid.Load(),
 	}
+	t.Leaks = p.receipts.Leaks()
 	t.Ports, t.Resting = p.engine.Ports()
 	plane, why := p.engine.Plane()
 	t.Plane, t.WhyPlane = string(plane), why

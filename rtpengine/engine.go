@@ -132,6 +132,7 @@ type Config struct {
 	HalfTimeout      time.Duration                      // one party silent; 0: never
 	Listen           func(netip.AddrPort) (Wire, error) // nil: the real network
 	Timeout          func(ID, Reason)                   // told once of a dead session; must not block
+	Reported         func(ID, Side, []byte, bool)       // RTCP as sent to a side; encrypted or not; must not block
 	Keep             func(map[uint64][]byte) error      // by ID; nil: sessions end with the process (keep.go)
 	Workers          int                                // event loops; 0: one for each processor
 	Pause            time.Duration                      // at most one wake-up of a loop in this time; 0: none
@@ -286,7 +287,7 @@ func (e *Engine) session(id ID, create bool) (s *session, made bool, err error) 
 	case len(e.sessions) >= e.cfg.MaxSessions:
 		return nil, false, ErrNoSessions
 	}
-	s = newSession(e, e.loops[uint64(id)%uint64(len(e.loops))])
+	s = newSession(e, e.loops[uint64(id)%uint64(len(e.loops))], id)
 	e.sessions[id] = s
 	return s, true, nil
 }

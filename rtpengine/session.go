@@ -11,6 +11,7 @@ import (
 // in it is guarded by the lock of its loop, which a packet's way holds too.
 type session struct {
 	e       *Engine
+	id      ID
 	loop    *loop
 	began   time.Time
 	streams []*stream
@@ -44,8 +45,8 @@ type agreed struct {
 	ice                          [2]agent
 }
 
-func newSession(e *Engine, l *loop) *session {
-	s := &session{e: e, loop: l, began: time.Now(), edited: time.Now()}
+func newSession(e *Engine, l *loop, id ID) *session {
+	s := &session{e: e, loop: l, id: id, began: time.Now(), edited: time.Now()}
 	for side := range s.aliases {
 		s.aliases[side] = alias{cname: fmt.Sprintf("%016x", random()), clock: random() % day}
 		s.origin[side] = origin{id: random() >> 2, version: random() >> 34}
@@ -184,7 +185,11 @@ func (s *session) openPair(t *stream, side Side, a Address, port uint16) (rtp, r
 
 // handler is what the loop calls for each packet of a socket.
 func (s *session) handler(t *stream, side Side, control bool) func([]byte, netip.AddrPort) {
-	return func(b []byte, from netip.AddrPort) { t.packet(side, control, b, from) }
+	return func(b []byte, from netip.AddrPort) {
+		if report := t.packet(side, control, b, from); report != nil && s.e.cfg.Reported != nil {
+			s.e.cfg.Reported(s.id, side.Other(), report, t.secure)
+		}
+	}
 }
 
 // closeFace closes a pair of sockets and lets its ports rest.

@@ -70,8 +70,9 @@ func classify(b []byte) kind {
 }
 
 // packet relays one packet that came from there to a face's RTP or RTCP
-// socket. It runs under the lock of the session's loop.
-func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort) {
+// socket. It runs under the lock of the session's loop. Of RTCP it returns what
+// was sent.
+func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort) (report []byte) {
 	in, out := &t.faces[side], &t.faces[side.Other()]
 	k := classify(b)
 	lt := &in.latch
@@ -82,13 +83,13 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	switch {
 	case k == kindSTUN:
 		t.stun(in, out, lt, rtcpPort, b, from)
-		return
+		return nil
 	case !t.belongs(k, rtcpPort):
 		in.counts.dropped[dropKind]++
-		return
+		return nil
 	case !t.accepts(in, out, lt, from, now):
 		in.counts.dropped[dropSource]++
-		return
+		return nil
 	}
 	in.counts.packets++
 	in.counts.bytes += uint64(len(b))
@@ -110,15 +111,20 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 		if !t.secure {
 			if b = scrub(b, in.alias, out.alias); b == nil {
 				in.counts.dropped[dropRTCP]++
-				return
+				return nil
 			}
 		}
 	case kindNone, kindSTUN, kindDTLS:
 	}
 	t.forward(in, out, k == kindRTCP || rtcpPort, b)
-	if k == kindRTP {
+	switch k {
+	case kindRTP:
 		t.toKernel(in, out)
+	case kindRTCP:
+		return b
+	case kindNone, kindSTUN, kindDTLS, kindZRTP:
 	}
+	return nil
 }
 
 // accepts says whether a packet is the party's. If that moves the latch, what

@@ -124,6 +124,11 @@ func (s *server) engineConfig() rtpengine.Config {
 				s.proxy.MediaDead(id, why)
 			}
 		},
+		Reported: func(id rtpengine.ID, to rtpengine.Side, packet []byte, secret bool) {
+			if s.proxy != nil {
+				s.proxy.Reported(id, to, packet, secret)
+			}
+		},
 	}
 	for _, a := range m.Addresses {
 		c.Addresses = append(c.Addresses, rtpengine.Address{Local: a.Local, Advertised: a.Advertised})

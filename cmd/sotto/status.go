@@ -32,6 +32,7 @@ func (d *desk) status([]string) ([]string, error) {
 		{"media sessions", uint64(h.Sessions)},
 		{"media ports", uint64(h.Ports)},
 		{"resting ports", uint64(h.Resting)},
+		{"leaks found", uint64(h.Leaks)},
 		{"bans", uint64(h.Bans)},
 		{"dropped", h.Dropped},
 		{"unpaid answers", h.Unpaid},

@@ -49,6 +49,7 @@ func (w *worker) start(req *sip.Request, f *flow.Flow, sink Sink) (*Client, erro
 	branch, _ := wire.Param(req.Via().Params, "branch")
 	c.key = strings.ToLower(branch) + "|" + string(req.Method)
 	l.clients.add(c)
+	c.tell(c.raw)
 	if err := f.Send(c.raw); err != nil {
 		c.w.wheel.after(0, c.transportFailed)
 		return c, nil
@@ -143,6 +144,7 @@ func (c *Client) final(res *sip.Response) {
 	if c.invite() {
 		d = 64 * c.w.l.cfg.T1 // timer D: at least 32 s
 		c.ack = wire.Bytes(ackTo(c.Req, res))
+		c.tell(c.ack)
 		c.acknowledge()
 	}
 	c.finish(d)
@@ -203,14 +205,29 @@ func (c *Client) sendCancel() {
 		req.AppendHeader(h)
 	}
 	req.SetBody(nil)
-	if _, err := c.w.start(req, c.Flow, deaf{}); err != nil {
+	if _, err := c.w.start(req, c.Flow, deaf{c.sink}); err != nil {
 		c.w.l.log.Debug("CANCEL not sent", "err", err)
 	}
 	c.timerEnd = c.w.wheel.after(64*c.w.l.cfg.T1, c.timedOut)
 }
 
-// deaf hears nothing: what comes back to a CANCEL changes nothing.
-type deaf struct{}
+// tell has a sink that watches hear what is sent.
+func (c *Client) tell(raw []byte) {
+	if w, ok := c.sink.(Watcher); ok {
+		w.Sent(raw)
+	}
+}
+
+// deaf hears nothing: what comes back to a CANCEL changes nothing. Who watches
+// the INVITE sees its CANCEL, too.
+type deaf struct{ of Sink }
+
+// Sent implements Watcher.
+func (d deaf) Sent(raw []byte) {
+	if w, ok := d.of.(Watcher); ok {
+		w.Sent(raw)
+	}
+}
 
 // Response implements Sink.
 func (deaf) Response(*Client, *sip.Response) {}

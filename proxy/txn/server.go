@@ -36,6 +36,7 @@ type Server struct {
 	// which has paid for it (see flow.Flow.Send).
 	Relayed bool
 
+	watcher   func(raw []byte)
 	w         *worker
 	key       string
 	mergeKey  string
@@ -46,6 +47,15 @@ type Server struct {
 	g         time.Duration
 	timerG    *Timer // retransmits a final (INVITE, unreliable)
 	timerEnd  *Timer // H, I, J or L: ends the transaction
+}
+
+// Watch has fn hear each response as it is sent, once: the last one if there
+// is one already, and those to come. It must not change the bytes.
+func (s *Server) Watch(fn func(raw []byte)) {
+	s.watcher = fn
+	if s.last != nil {
+		fn(s.last)
+	}
 }
 
 // CallID is the Call-ID of the request.
@@ -191,6 +201,9 @@ func (s *Server) Reply(res *sip.Response) error {
 		s.tag = tag
 	}
 	s.last = raw
+	if s.watcher != nil {
+		s.watcher(raw)
+	}
 	switch {
 	case res.StatusCode < 200:
 		s.state = proceeding

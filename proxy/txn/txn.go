@@ -54,6 +54,11 @@ type Sink interface {
 	Failed(c *Client, err error)
 }
 
+// A Watcher is a Sink that hears each message of the transaction as it is
+// sent, once: the request, its CANCEL, the ACK to a final that is not a 2xx. It
+// must not change the bytes.
+type Watcher interface{ Sent(raw []byte) }
+
 // Errors that a caller may branch on.
 var (
 	ErrTimeout   = errors.New("no response in time")
