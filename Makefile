@@ -9,11 +9,12 @@
 # leaktest-kamailio  sotto leaktest over Kamailio with rtpengine, and over Sotto
 # bench-media  relaying, beside rtpengine, a forwarder in C and no relay, in the same run (root)
 # attacks  attacks on the media of calls, and on rtpengine's in the same run
+# bench-flood  users' calls while 20,000 hostile datagrams a second come in
 # bench-sip  registrations and calls, beside Kamailio in the same run
 
 FUZZTIME ?= 60s
 
-.PHONY: try demo test race check fuzz mutants bench bench-media bench-sip leaktest-kamailio attacks
+.PHONY: try demo test race check fuzz mutants bench bench-media bench-sip leaktest-kamailio attacks bench-flood
 
 try:
 	go run ./cmd/sotto try
@@ -52,3 +53,5 @@ leaktest-kamailio:
 attacks:
 	command -v rtpengine >/dev/null || apt-get install -y -qq --no-install-recommends rtpengine-daemon
 	ATTACK_PEERS=1 go test -count=1 -v -run 'TestAttacks|TestMovedParty' ./rtpengine
+bench-flood:
+	scripts/bench-flood.sh

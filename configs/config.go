@@ -244,13 +244,17 @@ type Limits struct {
 	// InvitesPerAddress a minute, of callers who have proved nothing; 60 at once. Who
 	// calls more often is a machine.
 	InvitesPerAddress int `yaml:"invites_per_address"`
+	// MessagesOfStrangers a second, of all addresses together where no user has proved to
+	// be one: a third of what one processor does. What is more is dropped, so that
+	// users' calls find room in every flood.
+	MessagesOfStrangers int `yaml:"messages_of_strangers"`
 	// RequestsPerUser a second, with the user's password; five seconds' worth at
 	// once. More is answered 503.
 	RequestsPerUser int `yaml:"requests_per_user"`
 	// Ban is how long an address is not heard that guesses passwords or sends
 	// what is no SIP. "sotto bans list" shows which, "sotto bans clear" ends it.
 	Ban time.Duration `yaml:"ban"`
-	// Exempt are addresses to which none of the four applies, as none does to peers:
+	// Exempt are addresses to which none of these five applies, as none does to peers:
 	// a load balancer, a load test.
 	Exempt []Prefix `yaml:"exempt"`
 }

@@ -51,6 +51,7 @@ func examples() map[string]string {
 		"limits.transactions":            "200000",
 		"limits.messages_per_address":    "50",
 		"limits.invites_per_address":     "60",
+		"limits.messages_of_strangers":   "2000",
 		"limits.requests_per_user":       "100",
 		"limits.ban":                     "10m",
 		"limits.exempt":                  "[192.0.2.0/28]",

@@ -141,7 +141,8 @@ func (p *Proxy) ref(req *sip.Request) string {
 func guardConfig(c configs.Config, log *slog.Logger) guard.Config {
 	l := c.Limits
 	g := guard.Config{
-		Messages: l.MessagesPerAddress, Invites: l.InvitesPerAddress, PerUser: l.RequestsPerUser, Ban: l.Ban, Log: log,
+		Messages: l.MessagesPerAddress, Invites: l.InvitesPerAddress, PerUser: l.RequestsPerUser, All: l.MessagesOfStrangers,
+		Ban: l.Ban, Log: log,
 	}
 	for _, p := range l.Exempt {
 		g.Exempt = append(g.Exempt, p.Prefix)

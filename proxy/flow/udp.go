@@ -101,7 +101,7 @@ func (l *udpListener) datagram(b []byte, peer netip.AddrPort) {
 }
 
 // malformed answers what RFC 3261 wants answered, never with more bytes than
-// came: the source of a datagram is not verified.
+// came: Send sees to that, and where nobody guards, this does.
 func (f *Flow) malformed(err error, size int) {
 	m := f.udp.mux
 	m.counters.Malformed.Add(1)
@@ -110,7 +110,7 @@ func (f *Flow) malformed(err error, size int) {
 		m.cfg.Guard.Malformed(f.ref.Peer, false, time.Now())
 	}
 	var rej *wire.Reject
-	if errors.As(err, &rej) && rej.Answer != nil && len(rej.Answer) <= size {
+	if errors.As(err, &rej) && rej.Answer != nil && (m.cfg.Guard != nil || len(rej.Answer) <= size) {
 		m.counters.Answered.Add(1)
 		f.mayFail(rej.Answer)
 	}

@@ -23,6 +23,7 @@ type Config struct {
 	Messages int            // a second, of a stranger's address; default 50
 	Invites  int            // a minute, of a stranger's address; default 60
 	PerUser  int            // requests a second, of a user; default 100
+	All      int            // messages a second, of all strangers together; default 2,000
 	Ban      time.Duration  // how long; default 10 min
 	Exempt   []netip.Prefix // peers, and whom else nothing limits
 	Log      *slog.Logger   // nil: none
@@ -35,7 +36,9 @@ const (
 	defaultMessages = 50
 	defaultInvites  = 60
 	defaultPerUser  = 100
-	defaultBan      = 10 * time.Minute
+	// 2,000 messages are a third of what one processor does in a second.
+	defaultAll = 2000
+	defaultBan = 10 * time.Minute
 )
 
 // Standing is how what comes over a flow is treated.
@@ -60,6 +63,7 @@ type Guard struct {
 	homes map[netip.Prefix]time.Time // where a flow of flows is, and until when
 	bans  map[netip.Prefix]Ban
 	meter meter
+	all   int64 // what strangers have spent together, see cells
 }
 
 // proved is a flow over which a user has proved to be who he is.
@@ -125,7 +129,7 @@ func New(c Config) *Guard {
 	for _, n := range []struct {
 		have *int
 		def  int
-	}{{&c.Messages, defaultMessages}, {&c.Invites, defaultInvites}, {&c.PerUser, defaultPerUser}} {
+	}{{&c.Messages, defaultMessages}, {&c.Invites, defaultInvites}, {&c.PerUser, defaultPerUser}, {&c.All, defaultAll}} {
 		if *n.have <= 0 {
 			*n.have = n.def
 		}
@@ -166,6 +170,10 @@ func (g *Guard) Heard(from netip.AddrPort, stream bool, now time.Time) Standing 
 	n := network(from.Addr())
 	key := g.key(n, stream)
 	if g.banned(n, now) || !g.left(malformed, key, now) || !g.take(messages, key, now) {
+		return g.drop()
+	}
+	// A phone that comes back to where its user is at home does not wait in line.
+	if all := perSecond(g.cfg.All, 1); now.After(g.homes[n]) && !all.take(&g.all, now) {
 		return g.drop()
 	}
 	return Stranger

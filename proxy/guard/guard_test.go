@@ -224,7 +224,7 @@ func TestTablesAreBounded(t *testing.T) {
 
 // A thousand attackers hold back hardly anybody else.
 func TestSharedCells(t *testing.T) {
-	g := New(Config{})
+	g := New(Config{All: 1e9})
 	for i := range 1000 {
 		heard(g, at(i), false, 500, start)
 	}
@@ -236,5 +236,25 @@ func TestSharedCells(t *testing.T) {
 	}
 	if out > 10 {
 		t.Errorf("%d of 10,000 innocents pay", out)
+	}
+}
+
+// All strangers together have a share; users and those who come back to where
+// one is at home do not wait for it.
+func TestStrangersTogether(t *testing.T) {
+	g := New(Config{All: 100})
+	g.Proved(bob, start.Add(time.Hour), start)
+	n := 0
+	for i := range 1000 {
+		n += heard(g, at(i), false, 1, start)
+	}
+	if n != 100 {
+		t.Errorf("%d of 1000 are heard", n)
+	}
+	if g.Heard(bob, false, start) != Known || g.Heard(netip.AddrPortFrom(bob.Addr(), 9), false, start) != Stranger {
+		t.Error("bob, or his second phone, waits for strangers")
+	}
+	if g.Heard(eve, false, start.Add(time.Second)) != Stranger {
+		t.Error("for ever")
 	}
 }
