@@ -9,16 +9,17 @@ import (
 // counts are what one party sent on one stream.
 type counts struct {
 	packets, bytes uint64
-	dropped        [dropReasons]uint64
 	lastHeard      time.Time
 
 	ssrc      uint32
 	seen      bool
 	base, max uint32 // extended sequence numbers
 	received  uint64 // of this SSRC
-	lost      uint64 // of SSRCs before
 	transit   int64  // arrival minus timestamp, in units of the clock
 	jitter    uint64 // times 16 (RFC 3550 A.8)
+
+	lost    uint64 // of SSRCs before
+	dropped [dropReasons]uint64
 }
 
 // dropReason is a rule by which a packet was not relayed.

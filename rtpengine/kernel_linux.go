@@ -66,9 +66,9 @@ func (e *Engine) UserSpace(id ID, only bool) bool {
 // A kflow is a face's flow in the kernel: what the party sends to the RTP port.
 type kflow struct {
 	kernel.Flow
+	taken   kernel.Counts // what the face's counts have of it
 	known   bool          // the flow exists on this plane
 	refused bool          // user space only, until the next offer or answer
-	taken   kernel.Counts // what the face's counts have of it
 	live    bool          // installed, and not taken back by us
 }
 

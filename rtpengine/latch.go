@@ -22,9 +22,9 @@ type latch struct {
 	signalled netip.AddrPort // from the description; invalid: nowhere (hold, or none yet)
 	source    netip.Addr     // of the party's signalling; zero: only the signalled address counts
 	split     bool           // a carrier that splits media and signalling: any host is learnt
-	latched   netip.AddrPort // what was learnt
 	nominated bool           // by the party's ICE agent: better than what it signals
 	rival     rival
+	latched   netip.AddrPort // what was learnt
 }
 
 // A rival sends from somewhere else than the party signals.

@@ -25,7 +25,8 @@ import (
 type poller struct {
 	epoll, wake int
 	pause       time.Duration
-	socks       []*sock // by file descriptor; under the loop's lock
+	socks       []*sock   // by file descriptor; under the loop's lock
+	shared      time.Time // when others were last let have the processor
 	stop        atomic.Bool
 	buf         [maxPacket]byte
 }
@@ -87,7 +88,10 @@ func (p *poller) run(mu *sync.Mutex) {
 	events := make([]unix.EpollEvent, batch)
 	for !p.stop.Load() {
 		began := time.Now()
-		n := p.ready(events, 0)
+		n := 0
+		if p.pause > 0 { // else it has just been looked
+			n = p.ready(events, 0)
+		}
 		if n == 0 {
 			n = p.sleep(events)
 		}
@@ -98,7 +102,7 @@ func (p *poller) run(mu *sync.Mutex) {
 			}
 			mu.Unlock()
 		}
-		p.rest(p.pause - time.Since(began))
+		p.rest(began)
 	}
 	_ = unix.Close(p.epoll)
 	_ = unix.Close(p.wake)
@@ -130,12 +134,18 @@ func (p *poller) sleep(events []unix.EpollEvent) int {
 	return n
 }
 
-// rest lets packets gather, and others have the processor.
-func (p *poller) rest(d time.Duration) {
+// rest lets packets gather for what is left of the pause. Go's other goroutines
+// have processors of their own (reserve): to let them have this one, too, takes
+// two changes of threads, so that is done as often as Go would, not each time.
+func (p *poller) rest(began time.Time) {
+	d := p.pause - time.Since(began)
 	if d <= 0 {
 		return
 	}
-	runtime.Gosched()
+	if began.Sub(p.shared) > spin {
+		runtime.Gosched()
+		p.shared = began
+	}
 	ts := unix.NsecToTimespec(int64(d))
 	_, _, _ = syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0) // EINTR ends it early
 }
