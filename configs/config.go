@@ -37,6 +37,11 @@ type Config struct {
 	// recipient's state) or "honest" (a stranger hears the devices of
 	// recipients who do not silence strangers).
 	Strangers string `yaml:"strangers"`
+	// StrangersIn has domains served here in which that is otherwise, as domain=uniform or domain=honest.
+	StrangersIn []DomainStrangers `yaml:"strangers_in"`
+	// Voicemail names the peer to which a stranger's call goes that has rung to
+	// its end (half a minute), whatever the recipient's state. It gets the user that was dialled.
+	Voicemail string `yaml:"voicemail"`
 	// Peers are other servers: trunks, a PBX.
 	Peers []Peer `yaml:"peers"`
 	// DefaultRoute names the peer for numbers that no user here has.
@@ -82,6 +87,25 @@ func (l *Listen) UnmarshalText(b []byte) error {
 // MarshalText writes what UnmarshalText reads.
 func (l Listen) MarshalText() ([]byte, error) {
 	return []byte(l.Transport + ":" + l.Addr.String()), nil
+}
+
+// DomainStrangers is what strangers meet in one domain.
+type DomainStrangers struct{ Domain, Strangers string }
+
+// UnmarshalText reads "example.com=honest".
+func (d *DomainStrangers) UnmarshalText(b []byte) error {
+	domain, strangers, _ := strings.Cut(string(b), "=")
+	host, ok := hostOf(strings.TrimSpace(domain))
+	if strangers = strings.TrimSpace(strangers); !ok || !oneOf(strangers, "uniform", "honest") {
+		return fmt.Errorf("%q says nothing of a domain; write one as example.com=honest or example.com=uniform", b)
+	}
+	d.Domain, d.Strangers = host, strangers
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (d DomainStrangers) MarshalText() ([]byte, error) {
+	return []byte(d.Domain + "=" + d.Strangers), nil
 }
 
 // TLS names certificate files.

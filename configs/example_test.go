@@ -45,6 +45,8 @@ func examples() map[string]string {
 		"peers.trusted":                  "true",
 		"peers.psap":                     "true",
 		"default_route":                  "pbx",
+		"strangers_in":                   "[localhost=honest]",
+		"voicemail":                      "pbx",
 		"foreign_domains":                "[example.org]",
 		"limits.connections":             "20000",
 		"limits.connections_per_address": "200",

@@ -67,6 +67,14 @@ func (c *Config) checkDomains() error {
 			list.all[i] = host
 		}
 	}
+	for i, d := range c.StrangersIn {
+		if !slices.Contains(c.Domains, d.Domain) {
+			return &problem{
+				key:  fmt.Sprintf("strangers_in[%d]", i),
+				what: fmt.Sprintf("%q is not served here; name one of domains", d.Domain),
+			}
+		}
+	}
 	if len(c.ForeignDomains) > 0 && c.Foreign == "off" {
 		return &problem{key: "foreign_domains", what: "counts only with foreign: allow; write that too, or leave it out"}
 	}
@@ -186,8 +194,20 @@ func (c *Config) checkPeers() error {
 			return err
 		}
 	}
-	if !names[c.DefaultRoute] {
-		return &problem{key: "default_route", what: fmt.Sprintf("no peer is named %q; peers has their names", c.DefaultRoute)}
+	for _, use := range []struct{ key, name string }{{"default_route", c.DefaultRoute}, {"voicemail", c.Voicemail}} {
+		if !names[use.name] {
+			return &problem{key: use.key, what: fmt.Sprintf("no peer is named %q; peers has their names", use.name)}
+		}
+	}
+	return c.checkVoicemail()
+}
+
+// checkVoicemail refuses a voicemail server that cannot be called.
+func (c *Config) checkVoicemail() error {
+	for _, p := range c.Peers {
+		if p.Name == c.Voicemail && p.Target == "" {
+			return &problem{key: "voicemail", what: fmt.Sprintf("peer %q has no target; write where to call it", p.Name)}
+		}
 	}
 	return nil
 }

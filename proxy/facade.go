@@ -24,6 +24,8 @@ type facade struct {
 	timer *txn.Timer
 	rseq  uint32 // of a reliable 180; 0: none, or acknowledged
 	over  bool   // a final is out or on its way
+	past  bool   // the time of the devices is over
+	next  func() // goes on with the call then; nil: a 480 ends it
 	ended func(code int)
 }
 
@@ -54,7 +56,7 @@ func (f *facade) behind(treat treatment, targets []target, won func(*branch)) {
 	f.srv.User = f
 	f.fork.mute = true
 	f.fork.won = func(b *branch, _ *sip.Response) bool {
-		if f.over {
+		if f.over || f.past {
 			return false
 		}
 		f.finish(sip.StatusOK)
@@ -104,9 +106,20 @@ func (f *facade) giveUp() {
 	if f.over {
 		return
 	}
+	f.past = true
+	if f.next == nil {
+		f.refuse()
+		f.stopDevices()
+		return
+	}
+	f.stopDevices()
+	f.next()
+}
+
+// refuse is all that a stranger hears of nobody's answering.
+func (f *facade) refuse() {
 	f.finish(sip.StatusTemporarilyUnavailable)
 	f.send(f.final(sip.StatusTemporarilyUnavailable))
-	f.stopDevices()
 }
 
 // cancel answers the caller's CANCEL soon, without waiting for a device.

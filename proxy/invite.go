@@ -38,7 +38,7 @@ func (p *Proxy) ringOrNot(s *txn.Server, who identity, in dialled, v judgement) 
 	c := p.newCall(s, who, callee, in.uri)
 	c.judged(v)
 	p.remember(who.aor, callee) // also if nobody answers: who missed the call may call back
-	if v.stranger && p.uniform() {
+	if v.stranger && p.uniform(callee.Host()) {
 		p.behindFacade(s, c, v)
 		return nil
 	}
@@ -73,8 +73,15 @@ func (p *Proxy) trying(s *txn.Server) {
 // Contact with a box, Allow and Supported.
 const ringingMore = 450
 
-// uniform says that strangers meet the facade in every state.
-func (p *Proxy) uniform() bool { return p.cfg.Strangers != "honest" }
+// uniform says that strangers who call a user of a domain meet the facade, in every state.
+func (p *Proxy) uniform(domain string) bool {
+	for _, d := range p.cfg.StrangersIn {
+		if d.Domain == domain {
+			return d.Strangers != "honest"
+		}
+	}
+	return p.cfg.Strangers != "honest"
+}
 
 // absent is what a known caller hears of a user without a device: the truth.
 func (p *Proxy) absent(callee aor.AOR) int {
@@ -89,6 +96,7 @@ func (p *Proxy) absent(callee aor.AOR) int {
 func (p *Proxy) behindFacade(s *txn.Server, c *call, v judgement) {
 	c.shownTag = p.seal.localTag(s.Req)
 	f := p.newFacade(s, c.shownTag, c.ended)
+	f.afterwards(c)
 	if v.verdict == silence {
 		p.silenced(c)
 		return
