@@ -10,11 +10,12 @@
 # bench-media  relaying, beside rtpengine, a forwarder in C and no relay, in the same run (root)
 # attacks  attacks on the media of calls, and on rtpengine's in the same run
 # bench-flood  users' calls while 20,000 hostile datagrams a second come in
+# ks     do a stranger's times over real sockets tell a recipient's state? prints p-values
 # bench-sip  registrations and calls, beside Kamailio in the same run
 
 FUZZTIME ?= 60s
 
-.PHONY: try demo test race check fuzz mutants bench bench-media bench-sip leaktest-kamailio attacks bench-flood
+.PHONY: try demo test race check fuzz mutants bench bench-media bench-sip leaktest-kamailio attacks bench-flood ks
 
 try:
 	go run ./cmd/sotto try
@@ -55,3 +56,6 @@ attacks:
 	ATTACK_PEERS=1 go test -count=1 -v -run 'TestAttacks|TestMovedParty' ./rtpengine
 bench-flood:
 	scripts/bench-flood.sh
+
+ks:
+	go test ./bench -run '^TestKS$$' -ks -v -count 1

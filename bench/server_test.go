@@ -59,7 +59,7 @@ func serve(b *testing.B, protect string) netip.AddrPort {
 	return bound[0].Addr
 }
 
-func must(b *testing.B, err error) {
+func must(b testing.TB, err error) {
 	b.Helper()
 	if err != nil {
 		b.Fatal(err)
