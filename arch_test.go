@@ -17,7 +17,8 @@ import (
 // below (style guide: cmd → proxy → engine, tokens, location, store, configs → internal).
 var layers = []string{
 	"cmd/sotto", "proxy/leaktest", "proxy/proxytest", "proxy/phone", "proxy/hostile", "proxy", "proxy/txn", "proxy/flow",
-	"proxy/guard", "proxy/wire", "proxy/receipt", "proxy/leak", "proxy/resolve", "rtpengine", "rtpengine/kernel", "location", "store",
+	"proxy/guard", "proxy/wire", "proxy/receipt", "proxy/leak", "proxy/resolve",
+	"rtpengine", "rtpengine/kernel", "location", "store",
 	"tokens", "configs",
 	"internal/memnet", "internal/stun", "internal/aor", "internal/ks",
 }

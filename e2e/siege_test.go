@@ -88,8 +88,8 @@ func (g *siege) open(extra string) {
 	}
 	g.dir = g.t.TempDir()
 	config := filepath.Join(g.dir, "sotto.yaml")
-	text := fmt.Sprintf("domains: [%s]\nknown_domains: [%s]\nlisten: [\"udp:%s\"]\ndata_dir: %s\nlog: {level: error}\n%s\n",
-		domain, domain, g.server, g.dir, extra)
+	text := fmt.Sprintf("domains: [%s]\nknown_domains: [%s]\nlisten: [\"udp:%s\"]\ndata_dir: %s\n"+
+		"log: {level: error}\n%s\n", domain, domain, g.server, g.dir, extra)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		g.t.Fatal(err)
 	}

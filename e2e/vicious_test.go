@@ -97,9 +97,10 @@ func (g *siege) add(user, password string) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(g.dir, "ctl.sock"))
-	}}}
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: dial}}
 	defer client.CloseIdleConnections()
 	res, err := client.Post("http://sotto/", "application/json", bytes.NewReader(body))
 	if err != nil {

@@ -15,8 +15,9 @@ import (
 // sender's: short, so that an answer would be longer.
 func borrowed() map[string][]byte {
 	head := func(method, uri string) string {
-		return fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.77;branch=z9hG4bK1;rport\r\nFrom: <sip:e@e.example>;tag=1\r\n"+
-			"To: <%s>\r\nCall-ID: 1\r\nCSeq: 1 %s\r\nMax-Forwards: 70\r\n", method, uri, uri, method)
+		return fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.77;branch=z9hG4bK1;rport\r\n"+
+			"From: <sip:e@e.example>;tag=1\r\nTo: <%s>\r\nCall-ID: 1\r\nCSeq: 1 %s\r\nMax-Forwards: 70\r\n",
+			method, uri, uri, method)
 	}
 	bob := proxytest.URI("bob")
 	all := map[string][]byte{
@@ -29,7 +30,7 @@ func borrowed() map[string][]byte {
 		"a bad version":  []byte(strings.Replace(head("OPTIONS", bob), " SIP/2.0", " SIP/3.0", 1) + "\r\n"),
 		"a lying length": []byte(head("OPTIONS", bob) + "Content-Length: 5000\r\n\r\n"),
 	}
-	for _, m := range []string{"REGISTER", "OPTIONS", "MESSAGE", "SUBSCRIBE", "REFER", "PUBLISH", "BYE", "CANCEL", "BREW"} {
+	for m := range strings.FieldsSeq("REGISTER OPTIONS MESSAGE SUBSCRIBE REFER PUBLISH BYE CANCEL BREW") {
 		all[m] = []byte(head(m, bob) + "\r\n")
 	}
 	return all

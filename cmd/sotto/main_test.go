@@ -95,7 +95,7 @@ func masked(ts *testscript.TestScript, text string) string {
 		{`call [a-z0-9]+:`, "call xxxxxxxx:"},
 		{`length: \d+s`, "length: SECONDS"},
 		{`in \d+ messages?( and \d+ RTCP reports?)? sent`, "in SOME sent"}, // reports come when they come
-		{`(?m)^((?:RTCP|packet) .*\D)\d+$`, "${1}SOME"}, // reports and audio come when they come
+		{`(?m)^((?:RTCP|packet) .*\D)\d+$`, "${1}SOME"},                    // reports and audio come when they come
 		{`\(\d+ packets?, [\d.]+ kB\)`, "(SIZE)"},
 		{`(?m)(^[█▀▄ ]+$\n)+`, "QR\n"},
 	} {
