@@ -26,6 +26,7 @@ const (
 	momentRing   moment = "ring"    // the facade's 180
 	momentGiveUp moment = "give up" // the facade's final
 	momentCancel moment = "cancel"  // its answer to a CANCEL
+	momentBehind moment = "behind"  // when what is behind the facade begins
 	momentNotice moment = "notice"
 )
 
@@ -40,7 +41,7 @@ type chance struct {
 // part in it: they are never drawn here.
 func newChance(from func(string) io.Reader) *chance {
 	c := &chance{streams: map[moment]io.Reader{}}
-	for _, m := range []moment{momentRing, momentGiveUp, momentCancel, momentNotice} {
+	for _, m := range []moment{momentRing, momentGiveUp, momentCancel, momentBehind, momentNotice} {
 		if from == nil {
 			c.streams[m] = rand.Reader
 			continue

@@ -35,6 +35,8 @@ const (
 	ringLatest      = 2500 * time.Millisecond
 	giveUpEarliest  = 26500 * time.Millisecond
 	giveUpLatest    = 29500 * time.Millisecond
+	behindEarliest  = 50 * time.Millisecond
+	behindLatest    = 300 * time.Millisecond
 	cancelEarliest  = 5 * time.Millisecond
 	cancelLatest    = 20 * time.Millisecond
 	reliableTimeout = 64 * 500 * time.Millisecond // RFC 3262 §3: 64*T1

@@ -164,3 +164,23 @@ func TestFacadeSurvivesAnUnsafeAnswer(t *testing.T) {
 		in.IsOver()
 	})
 }
+
+// A device is called at a moment of chance: whatever a stranger asks right behind
+// the INVITE is answered before there is work that would delay it.
+func TestDevicesBehindTheFacadeAreCalledLater(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		s.Bob.Registers()
+		s.Mallory.Registers() // no challenge
+		for range 10 {
+			out := s.Mallory.Invites("bob")
+			began := time.Now()
+			in := s.Bob.IsCalled()
+			if after := time.Since(began); after < 50*time.Millisecond || after > 325*time.Millisecond {
+				t.Errorf("bob was called after %v", after)
+			}
+			out.GivesUp()
+			in.IsGivenUp()
+			s.Wait(time.Second)
+		}
+	})
+}

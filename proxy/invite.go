@@ -105,7 +105,13 @@ func (p *Proxy) behindFacade(s *txn.Server, c *call, v judgement) {
 		p.log.Info("stranger not put through: half of the media sessions are taken", "call", p.ref(s.Req))
 		return // and hears the same
 	}
-	f.behind(c.treatment(), p.devices(c.callee), c.won)
+	// Not at once: the answer to what the stranger sends right behind the INVITE,
+	// to the same worker, would come later by the work of calling a device.
+	s.After(p.chance.between(momentBehind, behindEarliest, behindLatest), func() {
+		if !f.over {
+			f.behind(c.treatment(), p.devices(c.callee), c.won)
+		}
+	})
 }
 
 // crowded says that strangers may begin no more media sessions: they have half
