@@ -222,8 +222,10 @@ func pin(pid, cpu int) error {
 	return nil
 }
 
+// realTime gives a thread a real-time priority. Those of one priority take
+// turns: one that waits for another by spinning must not keep it from running.
 func realTime(pid, priority int) error {
-	a := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: uint32(priority)}
+	a := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: uint32(priority)}
 	if err := unix.SchedSetAttr(pid, &a, 0); err != nil {
 		return fmt.Errorf("priority of %d: %w", pid, err)
 	}

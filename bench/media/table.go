@@ -17,7 +17,7 @@ func (b *bench) all(o options, who []contestant) error {
 	fmt.Printf("load of the machine at the start: %s", load())
 	tables := []func(options, []contestant) error{b.byRate}
 	if !o.quick {
-		tables = append(tables, b.byCapacity, b.byStreams, b.bySessions)
+		tables = append(tables, b.byCapacity, b.bySessions, b.byStreams)
 	}
 	for _, t := range tables {
 		if err := t(o, who); err != nil {
