@@ -73,8 +73,14 @@ func newLab() (*lab, error) {
 	return l, nil
 }
 
-// close removes the namespaces, and all that is in them.
+// close ends what runs in the relay's namespace, and removes all of them.
 func (l *lab) close() {
+	out, _ := exec.Command("ip", "netns", "pids", l.relay).Output() // it may not have been made
+	for _, f := range strings.Fields(string(out)) {
+		if pid, err := strconv.Atoi(f); err == nil {
+			_ = unix.Kill(pid, unix.SIGKILL) // gone already is as good
+		}
+	}
 	for _, ns := range []string{l.relay, l.parties[0].ns, l.parties[1].ns} {
 		_ = ip("netns", "del", ns) // may not have been made
 	}
