@@ -77,7 +77,7 @@ func newLab() (*lab, error) {
 func (l *lab) close() {
 	out, _ := exec.Command("ip", "netns", "pids", l.relay).Output() // it may not have been made
 	for _, f := range strings.Fields(string(out)) {
-		if pid, err := strconv.Atoi(f); err == nil {
+		if pid, err := strconv.Atoi(f); err == nil && pid != os.Getpid() { // whose first thread was there
 			_ = unix.Kill(pid, unix.SIGKILL) // gone already is as good
 		}
 	}
