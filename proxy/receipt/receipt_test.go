@@ -108,7 +108,7 @@ func TestTextThatAPersonWroteIsNotSearched(t *testing.T) {
 	b, _ := desk(t)
 	r := b.Open("x")
 	r.Learn(Caller, of(Fact{Address, "198.51.100.7"}))
-	for kind, want := range map[string]int{"text/plain": 0, "application/x": 1} {
+	for want, kind := range []string{"text/plain", "application/x"} { // so many findings, after each
 		r.Sent(Callee, []byte("MESSAGE sip:b@h SIP/2.0\r\nContent-Type: "+kind+"\r\n\r\nI am at 198.51.100.7"))
 		if text(r); r.Found() != want {
 			t.Errorf("%s: %d findings, not %d", kind, r.Found(), want)
