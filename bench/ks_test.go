@@ -22,7 +22,7 @@ import (
 	"sotto/store"
 )
 
-var ksRun = flag.Bool("ks", false, "measure over sockets whether a stranger's times tell a recipient's state; two minutes")
+var ksRun = flag.Bool("ks", false, "measure over sockets whether times tell a recipient's state; two minutes")
 
 // ksCalls is how often each recipient is called (facade.md).
 const ksCalls = 200

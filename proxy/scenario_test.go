@@ -37,7 +37,7 @@ var masks = []struct {
 	{regexp.MustCompile(`Contact: <sip:[A-Za-z0-9_~-]{60,240}@`), "Contact: <sip:…@"},
 	{regexp.MustCompile(`o=- [0-9]{1,19} [0-9]{1,19} `), "o=- … … "},
 	{regexp.MustCompile(`m=audio [0-9]{5} `), "m=audio … "},
-	{regexp.MustCompile(`Content-Length: 2[01][0-9]\r`), "Content-Length: 2……\r"}, // numbers of the o= line are longer or shorter
+	{regexp.MustCompile(`Content-Length: 2[01][0-9]\r`), "Content-Length: 2……\r"}, // o= has numbers of any length
 	{regexp.MustCompile(`RSeq: [0-9]{1,10}\r`), "RSeq: …\r"},
 }
 
