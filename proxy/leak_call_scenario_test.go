@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"context"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -60,28 +59,7 @@ func TestLeaksOfAnAttendedTransfer(t *testing.T) {
 		w.begins()
 		carol := w.with("carol")
 		out, in := w.alice.Connect(w.bob)
-		ask, asked := w.bob.Connect(carol)
-		to := proxytest.URI("carol") + "?Replaces=" + url.QueryEscape(ask.Replaces())
-		in.Does(func(ctx context.Context) error { return in.Refer(ctx, to) })
-		uri, query, _ := strings.Cut(referTo(out), "?Replaces=")
-		replaces, err := url.PathUnescape(query)
-		if err != nil || replaces == "" {
-			t.Fatalf("Refer-To arrived with %q", query)
-		}
-		next := w.alice.Invites(uri, phone.Header("Replaces", replaces))
-		third := carol.IsCalled()
-		if got := third.Invite.GetHeader("Replaces"); got == nil || !same(got.Value(), asked) {
-			t.Errorf("carol is to replace %v, which is not her call %s", got, asked.Replaces())
-		}
-		third.Answers()
-		next.IsAnswered()
-		asked.HangsUp()
-		ask.IsHungUp()
-		in.HangsUp()
-		out.IsHungUp()
-		proxytest.Talk(next, third)
-		third.HangsUp()
-		next.IsHungUp()
+		transferred(t, w.alice, w.bob, carol, out, in)
 		w.strangersToEachOther()
 	})
 }

@@ -54,31 +54,39 @@ func TestProtectedAttendedTransfer(t *testing.T) {
 	protected(t, func(t *testing.T, s *proxytest.Stage, out, in *proxytest.Call) {
 		s.Set("carol", "protect_ip", "always")
 		s.Carol.Registers()
-		ask, asked := s.Bob.Connect(s.Carol)
-		to := proxytest.URI("carol") + "?Replaces=" + url.QueryEscape(ask.Replaces())
-		in.Does(func(ctx context.Context) error { return in.Refer(ctx, to) })
-		uri, query, _ := strings.Cut(referTo(out), "?Replaces=")
-		replaces, err := url.PathUnescape(query)
-		if err != nil || replaces == "" {
-			t.Fatalf("Refer-To arrived with %q", query)
-		}
-		next := s.Alice.Invites(uri, phone.Header("Replaces", replaces))
-		third := s.Carol.IsCalled()
-		if got := third.Invite.GetHeader("Replaces"); got == nil || !same(got.Value(), asked) {
-			t.Errorf("carol is to replace %v, which is not her call %s", got, asked.Replaces())
-		}
-		third.Answers()
-		next.IsAnswered()
-		asked.HangsUp()
-		ask.IsHungUp()
-		in.HangsUp()
-		out.IsHungUp()
-		proxytest.Talk(next, third)
-		third.HangsUp()
-		next.IsHungUp()
+		transferred(t, s.Alice, s.Bob, s.Carol, out, in)
 		s.Carol.KnowsNothingOf(s.Alice)
 		s.Carol.KnowsNothingOf(s.Bob)
 	})
+}
+
+// transferred has bob, whom alice has called, ask carol and put alice through
+// to her: alice's phone takes the place of bob's in that call (RFC 3891). The
+// new call is heard and ends.
+func transferred(t *testing.T, alice, bob, carol *proxytest.Phone, out, in *proxytest.Call) {
+	t.Helper()
+	ask, asked := bob.Connect(carol)
+	to := proxytest.URI("carol") + "?Replaces=" + url.QueryEscape(ask.Replaces())
+	in.Does(func(ctx context.Context) error { return in.Refer(ctx, to) })
+	uri, query, _ := strings.Cut(referTo(out), "?Replaces=")
+	replaces, err := url.PathUnescape(query)
+	if err != nil || replaces == "" {
+		t.Fatalf("Refer-To arrived with %q", query)
+	}
+	next := alice.Invites(uri, phone.Header("Replaces", replaces))
+	third := carol.IsCalled()
+	if got := third.Invite.GetHeader("Replaces"); got == nil || !same(got.Value(), asked) {
+		t.Errorf("carol is to replace %v, which is not her call %s", got, asked.Replaces())
+	}
+	third.Answers()
+	next.IsAnswered()
+	asked.HangsUp()
+	ask.IsHungUp()
+	in.HangsUp()
+	out.IsHungUp()
+	proxytest.Talk(next, third)
+	third.HangsUp()
+	next.IsHungUp()
 }
 
 // same says that a Replaces value names the call as its own phone knows it:
