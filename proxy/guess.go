@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"sotto/proxy/guard"
 )
 
 // guesses slows down whoever guesses passwords. Each wrong one is put down to
@@ -98,7 +100,7 @@ func (g *guesses) right(from netip.Addr, account string, now time.Time) {
 	if len(g.known) >= maxKnown || now.Sub(g.since) > knownLife {
 		g.known, g.before, g.since = map[acquaintance]*time.Time{}, g.known, now
 	}
-	who := acquaintance{account, networkOf(from)}
+	who := acquaintance{account, guard.Network(from)}
 	t := g.known[who]
 	if t == nil {
 		t = g.before[who]
@@ -112,7 +114,7 @@ func (g *guesses) right(from netip.Addr, account string, now time.Time) {
 // acquainted is what an account has spent at an address where it is at home,
 // or nil.
 func (g *guesses) acquainted(from netip.Addr, account string) *time.Time {
-	who := acquaintance{account, networkOf(from)}
+	who := acquaintance{account, guard.Network(from)}
 	if t := g.known[who]; t != nil {
 		return t
 	}
@@ -123,17 +125,7 @@ func (g *guesses) acquainted(from netip.Addr, account string) *time.Time {
 func (g *guesses) account(account string) uint64 { return maphash.String(g.seed, account) }
 
 // network is the key of whose an address is.
-func (g *guesses) network(a netip.Addr) uint64 { return maphash.Comparable(g.seed, networkOf(a)) }
-
-// networkOf is all addresses that one party has: of IPv6, a /64.
-func networkOf(a netip.Addr) netip.Prefix {
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits) // no more than an address has
-	return p
-}
+func (g *guesses) network(a netip.Addr) uint64 { return maphash.Comparable(g.seed, guard.Network(a)) }
 
 // cells are the two cells of a key.
 func (g *guesses) cells(key uint64) [2]*time.Time {

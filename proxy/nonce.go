@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"sotto/proxy/guard"
 )
 
 // A nonceSource makes nonces that it recognises again without having kept
@@ -78,7 +80,7 @@ func (n *nonceSource) place(id nonceID, to netip.Addr) []byte {
 	h := hmac.New(sha256.New, n.key)
 	h.Write([]byte("sotto nonce place 1"))
 	h.Write(id[:noncePlaceStart])
-	h.Write(networkOf(to).Addr().AsSlice())
+	h.Write(guard.Network(to).Addr().AsSlice())
 	return h.Sum(nil)[:noncePlaceSize]
 }
 

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"sotto/proxy/guard"
 )
 
 // What a caller may spend of our time: checking a token costs up to a quarter
@@ -43,7 +45,7 @@ func spender(who identity, from netip.Addr) string {
 	if !who.aor.IsZero() {
 		return who.aor.String()
 	}
-	return networkOf(from.Unmap()).String()
+	return guard.Network(from.Unmap()).String()
 }
 
 func (s *spending) takeFor(key string, own rate, known bool, n int, now time.Time) bool {

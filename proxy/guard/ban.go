@@ -67,7 +67,7 @@ func (g *Guard) Pardon(a netip.Addr, now time.Time) int {
 	defer g.mu.Unlock()
 	n := 0
 	for who, b := range g.bans {
-		if a.IsValid() && who != network(a.Unmap()) {
+		if a.IsValid() && who != Network(a.Unmap()) {
 			continue
 		}
 		if now.Before(b.Until) {

@@ -167,7 +167,7 @@ func (g *Guard) Heard(from netip.AddrPort, stream bool, now time.Time) Standing 
 		}
 		return Known
 	}
-	n := network(from.Addr())
+	n := Network(from.Addr())
 	key := g.key(n, stream)
 	if g.banned(n, now) || !g.left(malformed, key, now) || !g.take(messages, key, now) {
 		return g.drop()
@@ -203,7 +203,7 @@ func (g *Guard) spends(k kind, from netip.Addr, stream bool, now time.Time) bool
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := network(from)
+	n := Network(from)
 	if g.banned(n, now) || !g.take(k, g.key(n, stream), now) {
 		g.drop()
 		return false
@@ -225,7 +225,7 @@ func (g *Guard) Malformed(from netip.AddrPort, stream bool, now time.Time) {
 		}
 		return
 	}
-	if n := network(from.Addr()); !g.take(malformed, g.key(n, stream), now) && stream {
+	if n := Network(from.Addr()); !g.take(malformed, g.key(n, stream), now) && stream {
 		g.ban(n, "malformed messages", now)
 	}
 }
@@ -238,7 +238,7 @@ func (g *Guard) Failed(from netip.Addr, now time.Time) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if n := network(from); !g.take(failed, g.key(n, true), now) {
+	if n := Network(from); !g.take(failed, g.key(n, true), now) {
 		g.ban(n, "wrong passwords", now)
 	}
 }
@@ -273,7 +273,7 @@ func (g *Guard) Proved(from netip.AddrPort, until, now time.Time) {
 	if until.After(f.until) {
 		f.until = until
 	}
-	n := network(from.Addr())
+	n := Network(from.Addr())
 	if until.After(g.homes[n]) {
 		g.homes[n] = until
 	}
@@ -319,8 +319,8 @@ func (g *Guard) flow(from netip.AddrPort, now time.Time) *proved {
 	return nil
 }
 
-// network is all addresses that one party has: of IPv6, a /64.
-func network(a netip.Addr) netip.Prefix {
+// Network is all addresses that one party has: of IPv6, a /64.
+func Network(a netip.Addr) netip.Prefix {
 	bits := a.BitLen()
 	if a.Is6() {
 		bits = 64
