@@ -30,8 +30,11 @@ const (
 	// transactions of about 3 KB each, and as much again for the collector.
 	siegeMemory = 1200 << 20
 	// siegeCall is how long the set-up of a call may take on a machine that
-	// does other things; the figures that count are logged.
+	// does other things, as in a short siege among other tests.
 	siegeCall = 5 * time.Second
+	// siegeP99 is how long 99 of 100 set-ups may take in a siege that was
+	// asked for: it has the machine for itself.
+	siegeP99 = 500 * time.Millisecond
 )
 
 func TestSiege(t *testing.T) {
@@ -276,10 +279,15 @@ func (g *siege) fatal(format string, args ...any) {
 	g.t.Fatalf(format+"\n%s", append(args, tail(g.out.String(), 6000))...)
 }
 
-// report tells what happened.
+// report tells what happened, and judges the times if the siege was asked for.
 func (g *siege) report(lasts time.Duration) {
+	g.t.Helper()
 	slices.Sort(g.setUps)
 	n := len(g.setUps)
-	g.t.Logf("%v: %d hostile messages; %d calls of known users, all set up, in %v (median) and %v (p99); "+
-		"%d MB at most", lasts, g.sent, n, g.setUps[n/2], g.setUps[n*99/100], g.most>>20)
+	p99 := g.setUps[n*99/100]
+	g.t.Logf("%v: %d hostile messages; %d calls of known users, all set up, in %v (median), %v (p99) and %v (most); "+
+		"%d MB at most", lasts, g.sent, n, g.setUps[n/2], p99, g.setUps[n-1], g.most>>20)
+	if os.Getenv(siegeVariable) != "" && p99 > siegeP99 {
+		g.t.Errorf("99 of 100 calls are set up within %v, not %v", p99, siegeP99)
+	}
 }
