@@ -2,7 +2,6 @@ package rtpengine
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"time"
 )
 
@@ -12,64 +11,109 @@ type counts struct {
 	lastHeard      time.Time
 
 	ssrc      uint32
+	payload   uint8 // of the last RTP packet, with looked; 0: to be looked up
 	seen      bool
+	use       use
 	base, max uint32 // extended sequence numbers
 	received  uint64 // of this SSRC
-	transit   int64  // arrival minus timestamp, in units of the clock
-	jitter    uint64 // times 16 (RFC 3550 A.8)
+	stamp     uint32 // the last packet's, of a payload type with a clock,
+	tick      uint32 // and what a unit of it lasts; 0: nobody knows, or none of the media
+	arrived   int64  // and when it came, ns; 0: none yet
+	jitter    uint64 // ns times 16 (RFC 3550 A.8)
 
-	lost    uint64 // of SSRCs before
-	dropped [dropReasons]uint64
+	turned   uint64 // received before the payload type became what it is
+	of       [uses]uint64
+	codec    payload // of the media
+	before   uint64  // received, and
+	lost     uint64  // lost of SSRCs before
+	controls uint64  // RTCP packets
+	dropped  [dropReasons]uint64
 }
 
-// dropReason is a rule by which a packet was not relayed.
-type dropReason uint8
+// looked marks a payload type that has been looked up.
+const looked = 0x80
 
+// A unit of a clock is counted in 1/4096 ns, for 1 kHz to be counted, too (RFC 4103).
+const tickBits = 12
+
+// Beyond these a sequence begins anew, rather than that so many were lost
+// (RFC 3550 A.1). relay.c has them, too.
 const (
-	dropSource  dropReason = iota // not from the party
-	dropKind                      // nothing that belongs here
-	dropNowhere                   // the other party's address is not known yet, or on hold
-	dropRTCP                      // nothing of it may cross
-	dropSend                      // the system did not take it
-	dropFull                      // the engine was late, its socket full
-	dropReasons
+	maxDropout  = 3000
+	maxMisorder = 100
 )
 
-// dropNames explain the rules.
-var dropNames = [dropReasons]string{
-	"from an address that is not the party's", "neither RTP nor anything else that is relayed",
-	"the other party's address is not known", "RTCP of which nothing may cross",
-	"the system did not take the packet", "the relay was too slow",
+// rtpFrom counts an RTP packet that the party sends toward out.
+func (in *face) rtpFrom(b []byte, now time.Time, out *face) {
+	c := &in.counts
+	if pt := b[1] | looked; pt != c.payload { // the marker bit is there
+		c.turn(b[1]&^looked, in, out)
+	}
+	c.rtp(b, now)
 }
-
-// clockRate stands for the clock of every payload type (ours: jitter is shown
-// as a hint, and 8 kHz is what telephony has).
-const clockRate = 8000
 
 // rtp counts an RTP packet (RFC 3550 A.1, A.3, A.8).
 func (c *counts) rtp(b []byte, now time.Time) {
-	seq := uint32(binary.BigEndian.Uint16(b[2:4]))
+	seq := binary.BigEndian.Uint16(b[2:4])
 	ssrc := binary.BigEndian.Uint32(b[8:12])
-	if !c.seen || ssrc != c.ssrc {
-		c.lost += c.lostNow()
-		c.seen, c.ssrc, c.base, c.max, c.received, c.jitter = true, ssrc, seq, seq, 0, 0
-		c.transit = 0
-	} else if d := int16(seq - c.max); d > 0 { // wraps on purpose
-		c.max += uint32(d)
+	ahead := int16(seq - uint16(c.max)) // wraps on purpose
+	switch {
+	case !c.seen || ssrc != c.ssrc || ahead >= maxDropout || ahead <= -maxMisorder:
+		c.begin(ssrc, seq)
+	case ahead > 0:
+		c.max += uint32(ahead)
 	}
 	c.received++
-	arrival := now.UnixNano() / (int64(time.Second) / clockRate)
-	transit := arrival - int64(binary.BigEndian.Uint32(b[4:8]))
-	if c.received > 1 {
-		d := transit - c.transit
+	if c.tick == 0 {
+		return
+	}
+	stamp, at := binary.BigEndian.Uint32(b[4:8]), now.UnixNano()
+	if c.arrived != 0 {
+		d := at - c.arrived - int64(int32(stamp-c.stamp))*int64(c.tick)>>tickBits
 		if d < 0 {
 			d = -d
 		}
-		if d < clockRate { // a jump of the clock is no jitter
+		if d < int64(time.Second) { // a jump of the clock is no jitter
 			c.jitter += uint64(d) - (c.jitter+8)>>4
 		}
 	}
-	c.transit = transit
+	c.stamp, c.arrived = stamp, at
+}
+
+// begin begins to count a source, or the sequence of one that began it anew.
+func (c *counts) begin(ssrc uint32, seq uint16) {
+	c.settle()
+	c.lost += c.lostNow()
+	c.before += c.received
+	c.seen, c.ssrc, c.base, c.max = true, ssrc, uint32(seq), uint32(seq)
+	c.received, c.turned, c.jitter, c.arrived = 0, 0, 0, 0
+}
+
+// settle says of the packets since the payload type became what it is what they were for.
+func (c *counts) settle() {
+	c.of[c.use] += c.received - c.turned
+	c.turned = c.received
+}
+
+// turn notes another payload type. A packet is of the receiver's types, which
+// are rarely others than the sender's (RFC 3264 §5.1).
+func (c *counts) turn(pt uint8, in, out *face) {
+	c.settle()
+	c.payload, c.tick = pt|looked, 0
+	p, ok := find(out.said.Payloads, pt)
+	if !ok {
+		p, ok = find(in.said.Payloads, pt)
+	}
+	if c.use = p.use(); !ok {
+		c.use = useNothing
+	}
+	if c.use != useMedia || p.Clock == 0 {
+		return // digits have the time when they began, and comfort noise comes when it comes
+	}
+	if c.tick = uint32(min(uint64(time.Second)<<tickBits/uint64(p.Clock), 1<<32-1)); c.codec.Clock != p.Clock {
+		c.jitter, c.arrived = 0, 0
+	}
+	c.codec = p
 }
 
 // lostNow is what is missing of the current SSRC.
@@ -78,48 +122,4 @@ func (c *counts) lostNow() uint64 {
 		return expected - c.received
 	}
 	return 0
-}
-
-// Report says what a session is or was doing, for its owners and the operator.
-type Report struct {
-	Streams []StreamReport
-}
-
-// StreamReport is one m= line, and each party's part in it.
-type StreamReport struct {
-	Media    string // audio, video, image …
-	Rejected bool
-	Secure   bool // encrypted end to end: relayed untouched
-	Caller   SideReport
-	Callee   SideReport
-}
-
-// SideReport is one party's end of a stream.
-type SideReport struct {
-	Relay     netip.AddrPort // what the party was told
-	Signalled netip.AddrPort // what the party told
-	Latched   netip.AddrPort // what was learnt
-	Codecs    []string       // as the party listed them
-	Packets   uint64         // received from the party
-	Bytes     uint64
-	Lost      uint64
-	Jitter    time.Duration
-	LastHeard time.Time // zero: never
-	Kernel    bool      // what the party sends is relayed in the kernel
-	Dropped   map[string]uint64
-}
-
-// report copies the counts.
-func (c *counts) report(r *SideReport) {
-	r.Packets, r.Bytes, r.LastHeard = c.packets, c.bytes, c.lastHeard
-	r.Lost = c.lost + c.lostNow()
-	r.Jitter = time.Duration(c.jitter>>4) * time.Second / clockRate
-	for i, n := range c.dropped {
-		if n > 0 {
-			if r.Dropped == nil {
-				r.Dropped = map[string]uint64{}
-			}
-			r.Dropped[dropNames[i]] = n
-		}
-	}
 }

@@ -144,7 +144,7 @@ func (t *stream) check(in, out *face, lt *latch, rtcpPort bool, b []byte, from n
 	}
 	c, ok := stun.ReadCheck(b, a.own.Ufrag, a.own.Pwd, a.peer.Ufrag)
 	if !ok || rtcpPort && t.mux {
-		in.counts.dropped[dropSource]++
+		in.refuse(from, refuseCheck, time.Now())
 		return
 	}
 	if res, err := c.Answer(from); err == nil && s != nil {

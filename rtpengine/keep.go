@@ -36,7 +36,7 @@ type keptFace struct {
 	Addr      Address
 	Port      uint16 // 0: not open
 	RTP, RTCP keptLatch
-	Codecs    []string
+	Said      said
 	ICE       [2]credentials `json:",omitzero"` // ours, and the party's
 	Nominated [2]uint32      `json:",omitzero"` // priorities; 0: no pair of that component
 }
@@ -158,7 +158,7 @@ func (s *session) kept() kept {
 		for side := range t.faces {
 			f := &t.faces[side]
 			ks.Faces[side] = keptFace{
-				Addr: f.addr, RTP: f.latch.kept(), RTCP: f.latchC.kept(), Codecs: f.codecs,
+				Addr: f.addr, RTP: f.latch.kept(), RTCP: f.latchC.kept(), Said: f.said,
 				ICE:       [2]credentials{f.ice.own, f.ice.peer},
 				Nominated: [2]uint32{f.ice.rtp.kept(), f.ice.rtcp.kept()},
 			}
@@ -248,7 +248,7 @@ func nominated(priority uint32) nominee {
 // reopen binds the ports of a face again.
 func (s *session) reopen(t *stream, side Side, k keptFace) error {
 	f := &t.faces[side]
-	f.latch, f.latchC, f.codecs, f.alias = k.RTP.latch(), k.RTCP.latch(), k.Codecs, s.aliases[side]
+	f.latch, f.latchC, f.said, f.alias = k.RTP.latch(), k.RTCP.latch(), k.Said, s.aliases[side]
 	f.ice = agent{own: k.ICE[0], peer: k.ICE[1], rtp: nominated(k.Nominated[0]), rtcp: nominated(k.Nominated[1])}
 	f.latch.nominated, f.latchC.nominated = k.Nominated[0] != 0, k.Nominated[1] != 0
 	if k.Port == 0 {

@@ -90,7 +90,8 @@ func (t *stream) toKernel(in, out *face) {
 	c := &in.counts
 	err := f.Install(kernel.Rule{
 		Remote: in.latch.latched, From: netip.AddrPortFrom(out.addr.Local, out.port), To: out.latch.latched,
-		SSRC: c.ssrc, Plain: !t.secure, Max: c.max, Transit: c.transit, Jitter: uint32(c.jitter),
+		SSRC: c.ssrc, Payload: c.payload &^ looked, Plain: !t.secure,
+		Max: c.max, Stamp: c.stamp, Tick: c.tick, Arrived: c.arrived, Jitter: c.jitter,
 	})
 	f.taken, f.live, f.refused = kernel.Counts{}, err == nil, err != nil
 }
@@ -115,7 +116,10 @@ func (f *face) read() {
 	c.received += packets
 	c.bytes += now.Bytes - f.flow.taken.Bytes
 	c.dropped[dropSource] += now.Wrong - f.flow.taken.Wrong
-	c.max, c.transit, c.jitter = now.Max, now.Transit, uint64(now.Jitter)
+	c.max, c.jitter = now.Max, now.Jitter
+	if now.Packets > 0 && c.tick != 0 {
+		c.stamp, c.arrived = now.Stamp, now.Last.UnixNano()
+	}
 	if now.Last.After(c.lastHeard) {
 		c.lastHeard = now.Last
 	}

@@ -14,16 +14,21 @@ type alias struct {
 // it says for nonsense.
 const day = 24 * 3600 << 32
 
+// readRTCP reads a compound RTCP packet; none if it cannot be read.
+func readRTCP(b []byte) []rtcp.Packet {
+	all, err := rtcp.Unmarshal(b)
+	if err != nil {
+		return nil
+	}
+	return all
+}
+
 // scrub re-writes a compound RTCP packet that is in the clear, so that
 // nothing in it names its sender: the CNAME is the session's own random one,
 // all other SDES items, APP, XR and the text of a BYE are gone, and its clock,
 // which tells one device from another, is shifted. about is the party that the
 // packet's reports are about. nil means that nothing may cross.
-func scrub(b []byte, from, about alias) []byte {
-	all, err := rtcp.Unmarshal(b)
-	if err != nil {
-		return nil
-	}
+func scrub(all []rtcp.Packet, from, about alias) []byte {
 	kept := make([]rtcp.Packet, 0, len(all))
 	for _, p := range all {
 		if p = scrubOne(p, from, about); p != nil {

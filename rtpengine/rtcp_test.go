@@ -107,7 +107,7 @@ func TestScrub(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
-		if got := scrub(raw, me, other); !bytes.Equal(got, want) {
+		if got := scrub(readRTCP(raw), me, other); !bytes.Equal(got, want) {
 			t.Errorf("%s:\n got %x\nwant %x", name, got, want)
 		}
 	}
@@ -123,7 +123,7 @@ func TestScrubCompound(t *testing.T) {
 		}
 		raw = append(raw, one...)
 	}
-	out := scrub(raw, me, other)
+	out := scrub(readRTCP(raw), me, other)
 	if bytes.Contains(out, []byte(marked)) {
 		t.Fatalf("%q crosses in %q", marked, out)
 	}
@@ -138,7 +138,7 @@ func TestScrubRefusesWhatItCannotRead(t *testing.T) {
 		"nothing": nil, "half a header": {0x80, 200}, "lying length": {0x80, 200, 0, 50, 0, 0, 0, 1},
 		"version": {0x00, 200, 0, 1, 0, 0, 0, 1},
 	} {
-		if got := scrub(raw, me, other); got != nil {
+		if got := scrub(readRTCP(raw), me, other); got != nil {
 			t.Errorf("%s: %x crosses", name, got)
 		}
 	}
@@ -148,7 +148,7 @@ func TestScrubRefusesWhatItCannotRead(t *testing.T) {
 func TestClockComesBack(t *testing.T) {
 	const ntp = 0xE0001234_80000000
 	sent, _ := (&rtcp.SenderReport{SSRC: 1, NTPTime: ntp}).Marshal()
-	all, err := rtcp.Unmarshal(scrub(sent, me, other))
+	all, err := rtcp.Unmarshal(scrub(readRTCP(sent), me, other))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestClockComesBack(t *testing.T) {
 	}
 	about := []rtcp.ReceptionReport{{SSRC: 1, LastSenderReport: uint32(seen >> 16)}}
 	report, _ := (&rtcp.ReceiverReport{SSRC: 2, Reports: about}).Marshal()
-	if all, err = rtcp.Unmarshal(scrub(report, other, me)); err != nil {
+	if all, err = rtcp.Unmarshal(scrub(readRTCP(report), other, me)); err != nil {
 		t.Fatal(err)
 	}
 	if got := all[0].(*rtcp.ReceiverReport).Reports[0].LastSenderReport; got != uint32(ntp>>16&0xffffffff) {
@@ -175,7 +175,7 @@ func FuzzScrub(f *testing.F) {
 		f.Add(append(raw, raw...))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		out := scrub(slices.Clone(raw), me, other)
+		out := scrub(readRTCP(slices.Clone(raw)), me, other)
 		if out == nil {
 			return
 		}

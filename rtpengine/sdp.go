@@ -35,8 +35,9 @@ type mediaLine struct {
 	held    bool // c=0.0.0.0 (RFC 2543's hold)
 	attrs   []string
 	bands   []string
-	codecs  []string
 	ice     credentials // of the author's agent; never leaves
+
+	payloads []payload
 }
 
 // Limits of a description (ours): a call with every codec, video, text and
@@ -140,6 +141,9 @@ func readMedia(m *sdp.MediaDescription, session *sdp.ConnectionInformation) (*me
 		return nil, err
 	}
 	out.attributes(m)
+	if !out.udptl {
+		out.payloads = payloads(m, out.formats)
+	}
 	return out, nil
 }
 
@@ -233,14 +237,7 @@ func (l *mediaLine) rtcpAddress(m *sdp.MediaDescription) error {
 // attributes takes the a= and b= lines that may leave.
 func (l *mediaLine) attributes(m *sdp.MediaDescription) {
 	for _, a := range m.Attributes {
-		switch a.Key {
-		case "rtcp-mux":
-			l.mux = true
-		case "rtpmap":
-			if _, name, ok := strings.Cut(a.Value, " "); ok && known(a.Value) {
-				l.codecs = append(l.codecs, name)
-			}
-		}
+		l.mux = l.mux || a.Key == "rtcp-mux"
 		l.secure = l.secure || securing[a.Key]
 		if line, ok := l.attribute(a); ok {
 			l.attrs = append(l.attrs, line)

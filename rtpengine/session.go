@@ -41,7 +41,7 @@ type agreed struct {
 	media                        string
 	udptl, secure, mux, rejected bool
 	latch, latchC                [2]latch
-	codecs                       [2][]string
+	said                         [2]said
 	ice                          [2]agent
 }
 
@@ -222,7 +222,8 @@ func (s *session) apply(d *description, b Body, offer bool) {
 		t.rejected = m.port == 0
 		t.secure = t.secure || m.secure || d.secure
 		f := &t.faces[b.From]
-		f.codecs = m.codecs
+		f.said = d.said(m)
+		t.faces[Caller].counts.payload, t.faces[Callee].counts.payload = 0, 0 // they may mean others now
 		if t.rejected {
 			continue
 		}
@@ -237,7 +238,7 @@ func (s *session) agreed() []agreed {
 		a := agreed{media: t.media, udptl: t.udptl, secure: t.secure, mux: t.mux, rejected: t.rejected}
 		for side := range t.faces {
 			f := &t.faces[side]
-			a.latch[side], a.latchC[side], a.codecs[side], a.ice[side] = f.latch, f.latchC, f.codecs, f.ice
+			a.latch[side], a.latchC[side], a.said[side], a.ice[side] = f.latch, f.latchC, f.said, f.ice
 		}
 		all = append(all, a)
 	}
@@ -259,7 +260,8 @@ func (s *session) rollback() {
 		t.media, t.udptl, t.secure, t.mux, t.rejected = a.media, a.udptl, a.secure, a.mux, a.rejected
 		for side := range t.faces {
 			f := &t.faces[side]
-			f.latch, f.latchC, f.codecs, f.ice = a.latch[side], a.latchC[side], a.codecs[side], a.ice[side]
+			f.latch, f.latchC, f.said, f.ice = a.latch[side], a.latchC[side], a.said[side], a.ice[side]
+			f.counts.payload = 0
 		}
 	}
 	s.before = nil
@@ -335,28 +337,4 @@ func (s *session) onHold() bool {
 		}
 	}
 	return true
-}
-
-// report says what the session is doing.
-func (s *session) report() Report {
-	s.loop.mu.Lock()
-	defer s.loop.mu.Unlock()
-	var r Report
-	for _, t := range s.streams {
-		sr := StreamReport{Media: t.media, Rejected: t.rejected, Secure: t.secure}
-		for side, out := range []*SideReport{&sr.Caller, &sr.Callee} {
-			f := &t.faces[side]
-			if f.port != 0 {
-				out.Relay = netip.AddrPortFrom(f.addr.Advertised, f.port)
-			}
-			out.Signalled, out.Latched, out.Codecs = f.latch.signalled, f.latch.latched, f.codecs
-			f.read()
-			c := f.counts
-			out.Kernel = f.flow.live && f.flow.Installed()
-			c.dropped[dropFull] += f.full()
-			c.report(out)
-		}
-		r.Streams = append(r.Streams, sr)
-	}
-	return r
 }

@@ -29,10 +29,14 @@ type face struct {
 	addr   Address
 	port   uint16
 	rtcp   *sock
-	codecs []string
+	said   said
 	alias  alias // as which the other party knows this one in RTCP
 	ice    agent // of ours, toward the party
 	latchC latch // RTCP, without mux
+	echo   echo
+
+	strangers []stranger
+
 	flow   kflow // of the kernel's plane
 	rtp    *sock // nil: not open
 	latch  latch // RTP
@@ -90,10 +94,10 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 		t.stun(in, out, lt, rtcpPort, b, from)
 		return nil
 	case !t.belongs(k, rtcpPort):
-		in.counts.dropped[dropKind]++
+		in.counts.dropped[misplaced(k)]++
 		return nil
 	case !t.accepts(in, out, lt, from, now):
-		in.counts.dropped[dropSource]++
+		in.refuse(from, lt.why(from, t.mayLearn(in, out, lt)), now)
 		return nil
 	}
 	in.counts.packets++
@@ -102,7 +106,7 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	switch k {
 	case kindRTP:
 		in.toUser() // it was none for the kernel: its sequence and ours are one
-		in.counts.rtp(b, now)
+		in.rtpFrom(b, now, out)
 		if !t.secure {
 			b = plainRTP(b)
 		}
@@ -113,11 +117,10 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 			out.toUser()
 		}
 	case kindRTCP:
-		if !t.secure {
-			if b = scrub(b, in.alias, out.alias); b == nil {
-				in.counts.dropped[dropRTCP]++
-				return nil
-			}
+		in.counts.controls++
+		if b = t.control(in, out, b, now); b == nil {
+			in.counts.dropped[dropRTCP]++
+			return nil
 		}
 	case kindNone, kindSTUN, kindDTLS:
 	}
@@ -135,16 +138,8 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 // accepts says whether a packet is the party's. If that moves the latch, what
 // the kernel knows of it is no longer true.
 func (t *stream) accepts(in, out *face, lt *latch, from netip.AddrPort, now time.Time) bool {
-	was, may := lt.latched, learnAny
-	switch {
-	case !out.latch.latched.IsValid() && !out.latch.signalled.IsValid():
-		may = learnNothing
-	case lt == &in.latchC && (!in.latch.latched.IsValid() || in.latch.latched == in.latch.signalled):
-		// The party's RTP comes from where it says, so its RTCP does. A phone may
-		// send none, and then a rival would always have its way.
-		may = learnSignalled
-	}
-	if !lt.accept(from, now, may) {
+	was := lt.latched
+	if !lt.accept(from, now, t.mayLearn(in, out, lt)) {
 		return false
 	}
 	if was.IsValid() && was != from {
@@ -152,6 +147,30 @@ func (t *stream) accepts(in, out *face, lt *latch, from netip.AddrPort, now time
 		out.toUser()
 	}
 	return true
+}
+
+// mayLearn says what a packet on one of the party's ports may teach.
+func (t *stream) mayLearn(in, out *face, lt *latch) mayLearn {
+	switch {
+	case !out.latch.latched.IsValid() && !out.latch.signalled.IsValid():
+		return learnNothing
+	case lt == &in.latchC && (!in.latch.latched.IsValid() || in.latch.latched == in.latch.signalled):
+		// The party's RTP comes from where it says, so its RTCP does. A phone may
+		// send none, and then a rival would always have its way.
+		return learnSignalled
+	}
+	return learnAny
+}
+
+// control is RTCP as the other party gets it, and takes from it what it tells
+// of the way. nil means that nothing may cross.
+func (t *stream) control(in, out *face, b []byte, now time.Time) []byte {
+	if t.secure {
+		return b
+	}
+	all := readRTCP(b)
+	in.reports(all, out, now)
+	return scrub(all, in.alias, out.alias)
 }
 
 // plainRTP is an RTP packet without contributing sources and header extension
@@ -195,6 +214,14 @@ func (t *stream) belongs(k kind, rtcpPort bool) bool {
 	return false
 }
 
+// misplaced is why a packet that does not belong is dropped.
+func misplaced(k kind) dropReason {
+	if k == kindRTP || k == kindRTCP {
+		return dropPort
+	}
+	return dropKind
+}
+
 // forward sends a packet to the other party, from our own address.
 func (t *stream) forward(in, out *face, control bool, b []byte) {
 	s, to := out.rtp, out.latch.dest()
@@ -202,12 +229,20 @@ func (t *stream) forward(in, out *face, control bool, b []byte) {
 		s, to = out.rtcp, out.latchC.dest()
 	}
 	if s == nil || !to.IsValid() {
-		in.counts.dropped[dropNowhere]++
+		in.counts.dropped[out.nowhere()]++
 		return
 	}
 	if !s.send(b, to) {
 		in.counts.dropped[dropSend]++
 	}
+}
+
+// nowhere is why nothing can be sent to the party.
+func (f *face) nowhere() dropReason {
+	if f.said.Held {
+		return dropHold
+	}
+	return dropNowhere
 }
 
 // full is how many packets of the party its sockets had no room for.
@@ -222,7 +257,7 @@ func (t *stream) stun(in, out *face, lt *latch, rtcpPort bool, b []byte, from ne
 		return
 	}
 	if !lt.related(from) {
-		in.counts.dropped[dropSource]++
+		in.refuse(from, refuseCheck, time.Now())
 		return
 	}
 	s := in.rtp

@@ -18,12 +18,17 @@ type Rule struct {
 	Remote netip.AddrPort // exactly whose packets these are
 	From   netip.AddrPort // ours, which they get
 	To     netip.AddrPort // where they go
-	SSRC   uint32         // other streams are for user space
-	Plain  bool           // in the clear: header extensions and contributing sources are for user space
+	SSRC   uint32         // other streams, and
 
-	Max     uint32 // extended sequence number so far
-	Transit int64  // as rtpengine counts it, in 1/8000 s
-	Jitter  uint32 // times 16
+	Payload uint8 // other payload types are for user space
+	Plain   bool  // in the clear: header extensions and contributing sources are for user space
+
+	// What rtpengine has counted so far, as it counts it (count.go).
+	Max     uint32 // extended sequence number
+	Stamp   uint32
+	Tick    uint32 // a unit of the clock in 1/4096 ns; 0: no jitter is counted
+	Arrived int64  // when Stamp did; 0: never
+	Jitter  uint64 // ns times 16
 }
 
 // Counts are what the kernel has relayed of a flow since it was installed.
@@ -31,7 +36,6 @@ type Counts struct {
 	Packets, Bytes uint64
 	Last           time.Time // zero: none
 	Wrong          uint64    // from elsewhere, dropped
-	Max            uint32
-	Transit        int64
-	Jitter         uint32
+	Max, Stamp     uint32
+	Jitter         uint64
 }

@@ -20,15 +20,15 @@ type entry struct {
 	rport, sport, dport [2]byte
 	mtu                 uint16
 	addrs, ports        uint16
-	_                   uint32
+	tick                uint32
 	clock               uint64
-	_                   [6]uint32
+	payload             uint32
+	_                   [5]uint32
 	raddr, saddr, daddr [16]byte
 	_                   [16]byte
 	packets, bytes      uint64
-	last                uint64
-	transit             int64
-	jitter, max         uint32
+	last, jitter        uint64
+	max, stamp          uint32
 	wrong, filled       uint64
 	tokens              uint32
 	_                   uint32
@@ -109,8 +109,9 @@ func (f Flow) fill(r Rule, via route) {
 	e.ports = fold(sum(e.sport[:]) + sum(e.dport[:]) + without(e.rport[:]) + without(port[:]))
 	now := monotonic()
 	e.clock = uint64(time.Now().UnixNano()) - now
-	e.packets, e.bytes, e.last, e.wrong = 0, 0, 0, 0
-	e.transit, e.jitter, e.max = r.Transit, r.Jitter, r.Max
+	e.packets, e.bytes, e.wrong = 0, 0, 0
+	e.payload, e.tick = uint32(r.Payload), r.Tick
+	e.last, e.stamp, e.jitter, e.max = uint64(r.Arrived), r.Stamp, r.Jitter, r.Max
 	e.filled, e.tokens = now, punts
 }
 
@@ -125,7 +126,7 @@ func (f Flow) Counts() Counts {
 	e := f.e
 	c := Counts{
 		Packets: atomic.LoadUint64(&e.packets), Bytes: atomic.LoadUint64(&e.bytes), Wrong: atomic.LoadUint64(&e.wrong),
-		Max: atomic.LoadUint32(&e.max), Transit: atomic.LoadInt64(&e.transit), Jitter: atomic.LoadUint32(&e.jitter),
+		Max: atomic.LoadUint32(&e.max), Stamp: atomic.LoadUint32(&e.stamp), Jitter: atomic.LoadUint64(&e.jitter),
 	}
 	if last := atomic.LoadUint64(&e.last); last != 0 {
 		c.Last = time.Unix(0, int64(last))

@@ -5,7 +5,7 @@
 //
 //  1. UDP without options, fragments or VLAN tag, to one of our addresses and ports
 //  2. exactly the source that is latched; others are for user space, a few a second
-//  3. RTP of the stream's SSRC, nothing that user space would change (stream.go)
+//  3. RTP of the stream's SSRC and payload type, nothing that user space would change (stream.go)
 //  4. the entry has not changed since step 1, and user space is alive
 //  5. counted as count.go counts; addresses, ports, hops, class and checksums are ours
 //
@@ -31,15 +31,14 @@ struct entry {
 	__be16 rport, sport, dport; // of the party; ours and the other party's
 	__u16 mtu;
 	__u16 addrs, ports; // what the checksum changes by
-	__u32 pad0;
+	__u32 tick;  // a unit of the payload type's clock, in 1/4096 ns; 0: no jitter is counted
 	__u64 clock; // wall clock minus monotonic clock, ns
-	__u32 pad1[6];
+	__u32 payload, pad1[5];
 	__u32 raddr[4], saddr[4], daddr[4]; // IPv4 in the last word
 	__u32 pad2[4];
 	// What the kernel counts.
-	__u64 packets, bytes, last;
-	__s64 transit;
-	__u32 jitter, max;
+	__u64 packets, bytes, last, jitter;
+	__u32 max, stamp;
 	__u64 wrong, filled;
 	__u32 tokens, pad3;
 };
@@ -71,7 +70,10 @@ volatile const struct addr locals[LOCALS]; // our addresses
 volatile const __u32 nlocals, first, pairs;  // ports: the first even one, and how many pairs
 
 #define LOOPBACK 1	       // ifindex
-#define UNIT 125000	       // ns: the clock of 8 kHz, as count.go has it
+#define TICK_BITS 12	       // and these, as count.go has them
+#define DROPOUT 3000
+#define MISORDER 100
+#define SECOND 1000000000LL
 #define PUNTS 50	       // foreign packets that user space sees, a second and at once
 #define REFILL (1000000000ULL / PUNTS)
 
@@ -104,21 +106,23 @@ static __always_inline int foreign(struct entry *e)
 	return TC_ACT_SHOT;
 }
 
-// count is RFC 3550 A.1, A.3 and A.8, as count.go has it.
-static __always_inline void count(struct entry *e, const __u8 *rtp, __u32 bytes, __u64 now)
+// count is RFC 3550 A.1, A.3 and A.8, as count.go has it. ahead is how far the
+// sequence number is beyond the highest.
+static __always_inline void count(struct entry *e, const struct entry *rule, const __u8 *rtp, __s16 ahead,
+				  __u32 bytes, __u64 at)
 {
-	__u16 seq = bpf_ntohs(*(__be16 *)(rtp + 2));
-	__s64 transit = (__s64)((now + e->clock) / UNIT) - bpf_ntohl(*(__be32 *)(rtp + 4));
-	__s16 ahead = (__s16)(seq - (__u16)e->max);
-	__s64 d = transit - e->transit;
+	__u32 stamp = bpf_ntohl(*(__be32 *)(rtp + 4));
 	if (ahead > 0)
 		e->max += ahead;
-	if (d < 0)
-		d = -d;
-	if (d < 8000)
-		e->jitter += (__u32)d - ((e->jitter + 8) >> 4);
-	e->transit = transit;
-	e->last = now + e->clock;
+	if (rule->tick && e->last) {
+		__s64 d = (__s64)(at - e->last) - (((__s64)(__s32)(stamp - e->stamp) * rule->tick) >> TICK_BITS);
+		if (d < 0)
+			d = -d;
+		if (d < SECOND)
+			e->jitter += d - ((e->jitter + 8) >> 4);
+	}
+	e->stamp = stamp;
+	e->last = at;
 	e->packets++;
 	e->bytes += bytes;
 }
@@ -214,7 +218,10 @@ int relay(struct __sk_buff *skb)
 		return foreign(e);
 
 	if ((rtp[0] & 0xc0) != 0x80 || (rtp[1] >= 192 && rtp[1] <= 223) || *(__u32 *)(rtp + 8) != to.ssrc ||
-	    ((to.flags & PLAIN) && (rtp[0] & 0x1f)))
+	    (rtp[1] & 0x7f) != to.payload || ((to.flags & PLAIN) && (rtp[0] & 0x1f)))
+		return TC_ACT_UNSPEC;
+	__s16 ahead = (__s16)(bpf_ntohs(*(__be16 *)(rtp + 2)) - (__u16)e->max);
+	if (ahead >= DROPOUT || ahead <= -MISORDER) // the sequence begins anew
 		return TC_ACT_UNSPEC;
 	if (skb->len - sizeof(*eth) > to.mtu || ((to.flags & LOCAL) && skb->ingress_ifindex != LOOPBACK))
 		return TC_ACT_UNSPEC;
@@ -223,7 +230,7 @@ int relay(struct __sk_buff *skb)
 	if (!until || now > *(volatile __u64 *)until)
 		return TC_ACT_UNSPEC;
 
-	count(e, rtp, payload - sizeof(*udp), now);
+	count(e, &to, rtp, ahead, payload - sizeof(*udp), now + to.clock);
 	__u32 check = sizeof(*eth) + offsetof(struct udphdr, check);
 	if (v6) {
 		rewrite6(ip6, &to);
