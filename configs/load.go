@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -238,7 +239,7 @@ func (p Peer) check(key string, certificates bool) error {
 	return nil
 }
 
-// sipTarget says that a text is a SIP URI with a host.
+// sipTarget says that a text is a SIP URI with a host, to whose port something can be sent.
 func sipTarget(text string) bool {
 	scheme, rest, _ := strings.Cut(text, ":")
 	if !oneOf(strings.ToLower(scheme), "sip", "sips") {
@@ -247,8 +248,19 @@ func sipTarget(text string) bool {
 	if i := strings.IndexAny(rest, ";?"); i >= 0 {
 		rest = rest[:i]
 	}
-	_, err := aor.New("x", rest[strings.LastIndexByte(rest, '@')+1:])
-	return err == nil
+	at := rest[strings.LastIndexByte(rest, '@')+1:]
+	_, err := aor.New("x", at)
+	return err == nil && portIsGood(at)
+}
+
+// portIsGood says that a host has a port to which something can be sent, or none.
+func portIsGood(host string) bool {
+	i := strings.LastIndexByte(host, ':')
+	if i < strings.LastIndexByte(host, ']') || i < 0 {
+		return true
+	}
+	port, err := strconv.ParseUint(host[i+1:], 10, 16)
+	return err == nil && port > 0
 }
 
 func oneOf(s string, words ...string) bool { return slices.Contains(words, s) }

@@ -98,6 +98,8 @@ func mistakes() []mistake {
 		{pbx, "    tls_name: pbx.example", "x.yaml:10: peers[0].tls_name: needs tls.client_ca, which says whose"},
 		{pbx, "    addresses: [192.0.2.1, 0.0.0.0/0]", "x.yaml:10: peers[0].addresses[1]: is everybody; name the peer's"},
 		{target, "    target: 192.0.2.10", `x.yaml:12: peers[1].target: "192.0.2.10" is no SIP URI; write one as sip:`},
+		{target, "    target: sip:192.0.2.10:0", `x.yaml:12: peers[1].target: "sip:192.0.2.10:0" is no SIP URI`},
+		{target, "    target: sip:[2001:db8::1]:65536", `x.yaml:12: peers[1].target: "sip:[2001:db8::1]:65536" is no`},
 		{target, "    target: 'sip:'", `x.yaml:12: peers[1].target: "sip:" is no SIP URI`},
 		{target, "    target: tel:+49", `x.yaml:12: peers[1].target: "tel:+49" is no SIP URI`},
 		{"", "default_route: pxb\n", `x.yaml:13: default_route: no peer is named "pxb"; peers has their names`},

@@ -113,7 +113,7 @@ func (p *Proxy) inDialogRequest(m sip.RequestMethod, e dialogEnd, cseq uint32, f
 // cross: too late, the second one behind a facade, or with an answer that
 // cannot be made safe. The device gets its ACK and then a BYE.
 func (p *Proxy) hangUpBranch(b *branch, res *sip.Response) {
-	if b.req.Method != sip.INVITE || res.Contact() == nil {
+	if b.req.Method != sip.INVITE {
 		return
 	}
 	e := calleeEnd(b, res)
@@ -132,8 +132,12 @@ func (p *Proxy) hangUpBranch(b *branch, res *sip.Response) {
 
 // calleeEnd is the device's end of the dialog that its 2xx made.
 func calleeEnd(b *branch, res *sip.Response) dialogEnd {
+	at := b.req.Recipient // where it was reached: of a 2xx that names no better place
+	if c := res.Contact(); c != nil {
+		at = c.Address
+	}
 	return dialogEnd{
-		target: res.Contact().Address, routes: beyondUs(res, b), flow: refIfDirect(b), binding: b.target.binding,
+		target: at, routes: beyondUs(res, b), flow: refIfDirect(b), binding: b.target.binding,
 		callID: b.req.CallID().Value(), from: b.req.From(), to: res.To(), cseq: b.req.CSeq().SeqNo,
 	}
 }

@@ -243,7 +243,7 @@ func (b *branch) answeredBy(res *sip.Response) {
 	case b.success && f.srv.Req.Method != sip.INVITE:
 		return
 	}
-	out, err := f.treat.response(b, res)
+	out, err := b.answer(res)
 	if err != nil {
 		f.p.log.Warn("answer not relayed", "call", f.p.ref(f.srv.Req), "err", err)
 		b.tooLate(res)
@@ -260,6 +260,18 @@ func (b *branch) answeredBy(res *sip.Response) {
 	f.reply(out)
 	f.cancelOthers(b)
 	f.settle()
+}
+
+// errNoContact is the error of a 2xx that makes a dialog without saying where
+// its requests go (RFC 3261 §12.1.1): the ACK would find no way.
+var errNoContact = errors.New("answer without a Contact")
+
+// answer builds what goes upstream of a 2xx.
+func (b *branch) answer(res *sip.Response) (*sip.Response, error) {
+	if req := b.fork.srv.Req; req.IsInvite() && !inDialog(req) && res.Contact() == nil {
+		return nil, errNoContact
+	}
+	return b.fork.treat.response(b, res)
 }
 
 // tooLate ends the dialog of a 2xx that cannot cross: the device hears a BYE,

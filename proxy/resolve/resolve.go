@@ -202,6 +202,9 @@ func (r *Resolver) srv(ctx context.Context, s service) ([]Destination, error) {
 	}
 	var all []Destination
 	for _, rec := range records {
+		if rec.Port == 0 {
+			continue // nothing can be sent there: a domain says so that there is no such service
+		}
 		ds, err := r.hosts(ctx, strings.TrimSuffix(rec.Target, "."), int(rec.Port), s.transport)
 		if err == nil {
 			all = append(all, ds...)

@@ -89,6 +89,7 @@ var example = []string{
 	`b.example.com. 60 IN AAAA 2001:db8::2`,
 	`example.com. 60 IN A 192.0.2.9`,
 	`_sip._udp.srv.example. 60 IN SRV 10 0 5066 a.example.com.`,
+	`_sip._udp.srv.example. 60 IN SRV 5 0 0 b.example.com.`,
 	`plain.example. 60 IN A 192.0.2.7`,
 }
 
@@ -110,7 +111,7 @@ func TestResolve(t *testing.T) {
 			Query{Host: "example.com", Secure: true}, []string{"tls:192.0.2.1:5071", "tls:[2001:db8::2]:5061"},
 		},
 		"a port leaves no choice": {Query{Host: "example.com", Port: 5099}, []string{"udp:192.0.2.9:5099"}},
-		"SRV without NAPTR":       {Query{Host: "srv.example"}, []string{"udp:192.0.2.1:5066"}},
+		"SRV, one without a port": {Query{Host: "srv.example"}, []string{"udp:192.0.2.1:5066"}},
 		"a host alone":            {Query{Host: "plain.example"}, []string{"udp:192.0.2.7:5060"}},
 		"a host alone, by TLS":    {Query{Host: "plain.example", Transport: "tls"}, []string{"tls:192.0.2.7:5061"}},
 	} {

@@ -34,7 +34,8 @@ func normal(head []byte) ([]string, *Reject) {
 		if len(key) == 1 && len(full) > 1 {
 			key = titles[full]
 		}
-		if out, ok = values(out, key, full, value); !ok {
+		lenient := full == "contact" && isResponse(head) // of a redirection, whoever can be reached is
+		if out, ok = values(out, key, full, value, lenient); !ok {
 			return nil, bad(full)
 		}
 	}
@@ -67,8 +68,9 @@ func startLine(line string) (string, *Reject) {
 	return words[0] + " " + uri + " " + words[2], nil
 }
 
-// values appends the lines that a header makes: most one, as it is.
-func values(out []string, key, full, value string) ([]string, bool) {
+// values appends the lines that a header makes: most one, as it is. Lenient
+// leaves out values that cannot be read.
+func values(out []string, key, full, value string, lenient bool) ([]string, bool) {
 	all, tidy := []string{value}, tidyNothing
 	switch full {
 	case "via":
@@ -82,10 +84,12 @@ func values(out []string, key, full, value string) ([]string, bool) {
 	}
 	for _, v := range all {
 		v, ok := tidy(v)
-		if !ok {
+		if !ok && !lenient {
 			return nil, false
 		}
-		out = append(out, key+": "+v)
+		if ok {
+			out = append(out, key+": "+v)
+		}
 	}
 	return out, true
 }

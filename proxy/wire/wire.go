@@ -40,11 +40,44 @@ func (r *Reject) Error() string { return fmt.Sprintf("rejected (%d): %s", r.Code
 
 // Parse parses one message, a datagram or what a Stream has framed. Its error
 // is a *Reject. b is not kept.
+//
+// A response that says something unreadable is read without it: somebody waits
+// for that response, and would wait in vain for the sender to write a better
+// one. What is left are the headers by which it finds its request; of a Contact
+// with several values, those that can be read.
 func Parse(b []byte) (sip.Message, error) {
 	head, body, rej := gate(b)
 	if rej != nil {
 		return nil, rej
 	}
+	m, rej := read(head, body)
+	if rej != nil && isResponse(head) {
+		m, rej = read(essence(head), nil)
+	}
+	if rej != nil {
+		return nil, rej
+	}
+	return m, nil
+}
+
+// isResponse says that a header block begins as a response does.
+func isResponse(head []byte) bool { return bytes.HasPrefix(head, []byte("SIP/")) }
+
+// essence is the part of a response that is needed to find its request.
+func essence(head []byte) []byte {
+	lines := bytes.Split(head, []byte("\r\n"))
+	kept := lines[:1]
+	for _, l := range lines[1:] {
+		name, _, _ := bytes.Cut(l, []byte(":"))
+		if copied[fullName(string(bytes.TrimSpace(name)))] {
+			kept = append(kept, l)
+		}
+	}
+	return bytes.Join(kept, []byte("\r\n"))
+}
+
+// read parses what the gate has let through.
+func read(head, body []byte) (sip.Message, *Reject) {
 	lines, rej := normal(head)
 	if rej != nil {
 		return nil, rej.answered(head)
