@@ -70,8 +70,8 @@ func TestKS(t *testing.T) {
 		compare(t, method, asked(ctx, t, mallory, wire, method))
 	}
 	answers := called(ctx, t, mallory, wire)
-	for _, code := range []string{"100", "180", "480"} {
-		compare(t, "INVITE "+code, answers[code])
+	for _, what := range []string{"INVITE 100", "INVITE 180", "INVITE 480", "OPTIONS behind"} {
+		compare(t, what, answers[what])
 	}
 	for _, p := range quiet {
 		for _, k := range p.Received() {
@@ -110,24 +110,31 @@ func asked(ctx context.Context, t *testing.T, from *softphone.Phone, wire *stamp
 	return s
 }
 
-// called are the times from an INVITE to each of its answers, by their codes.
+// called are the times from an INVITE to each of its answers, and from an OPTIONS
+// that is sent right behind it: whatever the server does for the call is in its way.
 func called(ctx context.Context, t *testing.T, from *softphone.Phone, wire *stamps) map[string]sample {
 	t.Helper()
 	calls, order := map[string][]*softphone.Call{}, inTurn()
+	all := map[string]sample{"INVITE 100": {}, "INVITE 180": {}, "INVITE 480": {}, "OPTIONS behind": {}}
 	for _, to := range order {
 		c, err := from.Invite("sip:" + to + "@" + domain)
 		must(t, err)
 		calls[to] = append(calls[to], c)
+		res, err := from.Request(ctx, "OPTIONS", "sip:"+to+"@"+domain)
+		must(t, err)
+		if d, ok := wire.of(res.CallID().Value(), "200"); ok {
+			all["OPTIONS behind"][to] = append(all["OPTIONS behind"][to], d)
+		}
 		time.Sleep(25*time.Millisecond + rand.N(10*time.Millisecond)) // of no tick's length
 	}
-	all := map[string]sample{"100": {}, "180": {}, "480": {}}
 	for to, some := range calls {
 		for _, c := range some {
 			if code := softphone.Status(c.Answered(ctx)); code != 480 {
 				t.Errorf("%s was answered %d", to, code)
 			}
-			for code, s := range all {
+			for _, code := range []string{"100", "180", "480"} {
 				if d, ok := wire.of(c.ID(), code); ok {
+					s := all["INVITE "+code]
 					s[to] = append(s[to], d)
 				}
 			}
@@ -142,7 +149,7 @@ func compare(t *testing.T, what string, s sample) {
 	for i, a := range recipients {
 		for _, b := range recipients[:i] {
 			d, p := ks.Test(s[a], s[b])
-			t.Logf("%-12s %-9s %-9s n = %d, %d  D = %.3f  p = %.3f", what, b, a, len(s[b]), len(s[a]), d, p)
+			t.Logf("%-14s %-9s %-9s n = %d, %d  D = %.3f  p = %.3f", what, b, a, len(s[b]), len(s[a]), d, p)
 			if p < 1e-4 || len(s[a]) < ksCalls || len(s[b]) < ksCalls {
 				t.Errorf("%s tells %s from %s: p = %.2g", what, b, a, p)
 			}

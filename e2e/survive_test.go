@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -78,4 +79,27 @@ func longestGap(h *host, at time.Time) (longest time.Duration) {
 		}
 	}
 	return longest
+}
+
+// TestSilencedCallSurvivesTheServer kills the server two seconds after a call that
+// was silenced, while the recipient has no phone: the next process tells of it, once.
+func TestSilencedCallSurvivesTheServer(t *testing.T) {
+	t.Parallel()
+	s := newLab(t, false).serve("")
+	s.set("bob", "silence_strangers", "on")
+	mallory := s.sipp("mallory", "udp")
+	mallory.play("giveup", "bob", "-d", "300").succeeds()
+	time.Sleep(2 * time.Second) // the diary's second, and one for a disk that is busy
+	s.kill()
+	s.start()
+	if list := s.sotto("silenced", "list", "bob@"+domain); strings.Count(list, "mallory@") != 1 {
+		t.Errorf("of mallory's call the next process knows:\n%s", list)
+	}
+	from := time.Now()
+	bob := s.linphone("bob", "udp")
+	noticed(bob, 0, from, "mallory", mallory.host)
+	time.Sleep(4 * time.Second) // longer than a notice waits here
+	if n := strings.Count(bob.heard(0), "Message received from sip:silenced-calls@"); n != 1 {
+		t.Errorf("bob was told %d times", n)
+	}
 }

@@ -27,6 +27,7 @@ const (
 	momentGiveUp moment = "give up" // the facade's final
 	momentCancel moment = "cancel"  // its answer to a CANCEL
 	momentBehind moment = "behind"  // when what is behind the facade begins
+	momentDiary  moment = "diary"   // when what is to be kept of it is written
 	momentNotice moment = "notice"
 )
 
@@ -41,7 +42,7 @@ type chance struct {
 // part in it: they are never drawn here.
 func newChance(from func(string) io.Reader) *chance {
 	c := &chance{streams: map[moment]io.Reader{}}
-	for _, m := range []moment{momentRing, momentGiveUp, momentCancel, momentBehind, momentNotice} {
+	for _, m := range []moment{momentRing, momentGiveUp, momentCancel, momentBehind, momentDiary, momentNotice} {
 		if from == nil {
 			c.streams[m] = rand.Reader
 			continue

@@ -86,13 +86,15 @@ func (p *Proxy) knows(a, other aor.AOR) bool {
 
 // remember notes that a called or messaged other, so that other may call back.
 func (p *Proxy) remember(a, other aor.AOR) {
-	if p.store.Settings(a).RecentDays == 0 {
-		return
+	if p.remembers(a, other) {
+		p.later("recent call", func() error { return p.store.Remember(a, other) })
 	}
-	for _, u := range []aor.AOR{a, other} {
-		if _, ours := p.store.User(u); !ours {
-			return // who does not exist calls nobody back
-		}
-	}
-	p.later("recent call", func() error { return p.store.Remember(a, other) })
+}
+
+// remembers says that it is to be remembered that a turned to other. Who does
+// not exist calls nobody back.
+func (p *Proxy) remembers(a, other aor.AOR) bool {
+	_, ours := p.store.User(a)
+	_, theirs := p.store.User(other)
+	return ours && theirs && p.store.Settings(a).RecentDays > 0
 }

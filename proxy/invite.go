@@ -37,15 +37,15 @@ func (p *Proxy) ringOrNot(s *txn.Server, who identity, in dialled, v judgement) 
 	callee, _ := p.localAOR(in.uri)
 	c := p.newCall(s, who, callee, in.uri)
 	c.judged(v)
-	p.remember(who.aor, callee) // also if nobody answers: who missed the call may call back
 	if v.stranger && p.uniform(callee.Host()) {
 		p.behindFacade(s, c, v)
 		return nil
 	}
 	if v.verdict == silence {
-		p.silenced(c)
+		c.noted(v.verdict)
 		return c.refuse(sip.StatusTemporarilyUnavailable, whyNobodyThere)
 	}
+	p.remember(who.aor, callee) // also if nobody answers: who missed the call may call back
 	targets := p.devices(callee)
 	if len(targets) == 0 {
 		return c.refuse(p.absent(callee), whyNobodyThere)
@@ -92,23 +92,20 @@ func (p *Proxy) absent(callee aor.AOR) int {
 }
 
 // behindFacade lets the facade speak to a stranger and, if the verdict is
-// ring, puts the devices behind it.
+// ring, puts the devices behind it: not at once, since the answer to what the
+// stranger sends right behind the INVITE, to the same worker, would come later by
+// the work of calling a device. What is done here is done in every state.
 func (p *Proxy) behindFacade(s *txn.Server, c *call, v judgement) {
 	c.shownTag = p.seal.localTag(s.Req)
 	f := p.newFacade(s, c.shownTag, c.ended)
 	f.afterwards(c)
-	if v.verdict == silence {
-		p.silenced(c)
-		return
-	}
-	if p.crowded() {
-		p.log.Info("stranger not put through: half of the media sessions are taken", "call", p.ref(s.Req))
-		return // and hears the same
-	}
-	// Not at once: the answer to what the stranger sends right behind the INVITE,
-	// to the same worker, would come later by the work of calling a device.
+	c.noted(v.verdict)
 	s.After(p.chance.between(momentBehind, behindEarliest, behindLatest), func() {
-		if !f.over {
+		switch {
+		case f.over || v.verdict == silence:
+		case p.crowded():
+			p.log.Info("stranger not put through: half of the media sessions are taken", "call", p.ref(s.Req))
+		default:
 			f.behind(c.treatment(), p.devices(c.callee), c.won)
 		}
 	})

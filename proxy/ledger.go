@@ -9,8 +9,8 @@ import (
 	"sotto/store"
 )
 
-// A ledger does the writes that no call waits for (silenced calls, notices,
-// recent calls), one after the other, on a goroutine of its own: a worker
+// A ledger does the writes that no call waits for (the diary's, notices, recent
+// calls), one after the other, on a goroutine of its own: a worker
 // that handles messages never waits for a disk. What a full disk or a locked
 // file does not take is tried again until it is taken.
 type ledger struct {
@@ -29,8 +29,8 @@ type entry struct {
 }
 
 const (
-	// maxEntries bounds what waits to be written (ours: some seconds of a flood of
-	// silenced calls; what is more is logged, not kept).
+	// maxEntries bounds what waits to be written (ours: some seconds of calls
+	// between users; what is more is logged, not kept).
 	maxEntries = 4096
 	// ledgerRetry is how long a write waits that was not taken (ours).
 	ledgerRetry = time.Second

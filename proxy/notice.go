@@ -16,26 +16,27 @@ import (
 // are never From the caller: phones answer messages with delivery receipts.
 const noticeUser = "silenced-calls"
 
-// silenced keeps a silenced call for its recipient and arranges the notice.
-// A caller whom the recipient blocked is kept, without notice.
-func (p *Proxy) silenced(c *call) {
-	p.calls.change(c.key, func(r *record) { r.State = stateSilenced })
-	if _, ok := p.store.User(c.callee); !ok {
-		return // nobody to tell
+// noted notes a stranger's call in the diary: for its recipient, if it was
+// silenced. A caller whom the recipient blocked is kept, without notice.
+func (c *call) noted(v verdict) {
+	p := c.p
+	if v == silence {
+		p.calls.change(c.key, func(r *record) { r.State = stateSilenced })
 	}
+	_, exists := p.store.User(c.callee)
 	quiet := c.judgement.reason == blockedByRecipient || p.store.Settings(c.callee).SilentNotices
 	caller, verified := c.callerText()
-	entry := store.Silenced{
-		Recipient: c.callee, Caller: caller, Verified: verified, At: time.Now(),
-		Media: mediaOf(sdpOf(c.srv.Req)), Reason: c.judgement.reason.String(), Notified: quiet,
+	n := store.Note{
+		Silenced: store.Silenced{
+			Recipient: c.callee, Caller: caller, Verified: verified, At: time.Now(),
+			Media: mediaOf(sdpOf(c.srv.Req)), Reason: c.judgement.reason.String(), Notified: quiet,
+		},
+		Decoy: v == ring || !exists,
 	}
-	p.later("silenced call", func() error {
-		err := p.store.AddSilenced(entry)
-		if err == nil && !quiet {
-			p.notices.schedule(p, entry.Recipient, []store.Silenced{entry})
-		}
-		return err
-	})
+	if p.remembers(c.who.aor, c.callee) {
+		n.From, n.To = c.who.aor, c.callee
+	}
+	p.diary.put(n)
 }
 
 // callerText is how the recipient reads who called, and whether that is

@@ -72,6 +72,7 @@ type Proxy struct {
 	chance   *chance
 	spent    *spending
 	ledger   *ledger
+	diary    *diary
 	receipts *receipt.Book
 	guard    *guard.Guard
 	log      *slog.Logger
@@ -116,6 +117,7 @@ func New(o Options) (*Proxy, error) {
 		p.resolver = resolve.New()
 	}
 	p.ledger = newLedger(o.Log)
+	p.diary = &diary{p: p}
 	p.receipts = receipt.NewBook(receipt.Config{Public: p.public, Log: o.Log})
 	p.guard = guard.New(guardConfig(o.Config, o.Log))
 	p.knowHomes(time.Now())
@@ -169,6 +171,7 @@ func (p *Proxy) Close() {
 	p.notices.close()
 	p.mux.Close()
 	p.txn.Close()
+	p.diary.close()
 	p.ledger.close()
 	p.receipts.Close()
 }

@@ -88,11 +88,11 @@ func (e *telling) ready(calls []store.Silenced) time.Time {
 	return first
 }
 
-// schedule sends the recipient's notice after a random time, so that it does
-// not tell when exactly the call came (design §5); calls are those that are
+// schedule sends the recipient's notice a random time after from, so that it
+// does not tell when exactly the call came (design §5); calls are those that are
 // the occasion. If it is too early for one more notice, or the last one is not
 // answered yet, tick looks again.
-func (t *noticeTable) schedule(p *Proxy, to aor.AOR, calls []store.Silenced) {
+func (t *noticeTable) schedule(p *Proxy, to aor.AOR, calls []store.Silenced, from time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.get(to)
@@ -107,7 +107,7 @@ func (t *noticeTable) schedule(p *Proxy, to aor.AOR, calls []store.Silenced) {
 		return
 	}
 	wait := p.chance.between(momentNotice, p.cfg.Notice.MinDelay, p.cfg.Notice.MaxDelay+1)
-	e.timer = p.txn.After(to.String(), wait, func() {
+	e.timer = p.txn.After(to.String(), max(0, wait-now.Sub(from)), func() {
 		t.mu.Lock()
 		e.timer = nil
 		t.mu.Unlock()
@@ -129,7 +129,7 @@ func (t *noticeTable) look(p *Proxy, to aor.AOR) {
 	p.later("notice", func() error {
 		calls, err := p.store.PendingNotices(to)
 		if err == nil {
-			t.schedule(p, to, calls)
+			t.schedule(p, to, calls, time.Now())
 		}
 		return err
 	})

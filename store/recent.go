@@ -54,6 +54,8 @@ func pairHash(key []byte, owner, other aor.AOR) string {
 	return string(h.Sum(nil)[:16])
 }
 
+const insertRecent = "INSERT OR IGNORE INTO recent (hash, day) VALUES (?, ?)"
+
 // Remember notes that owner turned to other today.
 func (s *Store) Remember(owner, other aor.AOR) error {
 	s.writing.Lock()
@@ -67,7 +69,7 @@ func (s *Store) Remember(owner, other aor.AOR) error {
 	if _, ok := s.recent[h]; ok {
 		return nil
 	}
-	if err := s.exec("INSERT OR IGNORE INTO recent (hash, day) VALUES (?, ?)", []byte(h), day); err != nil {
+	if err := s.exec(insertRecent, []byte(h), day); err != nil {
 		return err
 	}
 	s.change(func() { s.recent[h] = day })

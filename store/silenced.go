@@ -40,29 +40,6 @@ func (c Silenced) Who() string {
 // nobody reads more, and a stranger must not fill the disk).
 const maxSilenced = 500
 
-// AddSilenced keeps a silenced call.
-func (s *Store) AddSilenced(c Silenced) error {
-	err := s.write(func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx,
-			"INSERT INTO silenced (recipient, caller, verified, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			c.Recipient.String(), c.Caller, c.Verified, c.At.Unix(), c.Media, c.Reason, c.Notified)
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, "DELETE FROM silenced WHERE recipient = ? AND id <= "+
-			"(SELECT id FROM silenced WHERE recipient = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
-			c.Recipient.String(), c.Recipient.String(), maxSilenced)
-		return err
-	})
-	if err == nil && !c.Notified {
-		s.mu.Lock()
-		s.additions++
-		s.untold[c.Recipient] = s.additions
-		s.mu.Unlock()
-	}
-	return err
-}
-
 // loadUntold reads who has calls that they were not told of.
 func (s *Store) loadUntold(ctx context.Context) error {
 	return s.rows(ctx, "SELECT DISTINCT recipient FROM silenced WHERE notified = 0", func(r *sql.Rows) error {

@@ -16,7 +16,7 @@ func TestNothingIsReadForWhoWasTold(t *testing.T) {
 		notified bool
 		pending  int
 	}{{true, 0}, {false, 1}} {
-		must(t, s.AddSilenced(Silenced{Recipient: bob, Caller: "a@b.example", At: time.Now(), Notified: who.notified}))
+		must(t, s.Note([]Note{{Silenced: Silenced{Recipient: bob, Caller: "a@b.example", At: time.Now(), Notified: who.notified}}}))
 		calls, err := s.PendingNotices(bob)
 		must(t, err)
 		if len(calls) != who.pending {
@@ -42,3 +42,32 @@ func TestNothingIsReadForWhoWasTold(t *testing.T) {
 
 // second is the second of two results.
 func second[T any](_ T, err error) error { return err }
+
+// Of calls that are not kept nothing is left; of kept ones the newest are, and
+// who called whom. One call of a user who is no more spoils nothing.
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	bob, carol, gone := user(t, "bob"), user(t, "carol"), user(t, "gone")
+	must(t, s.AddUser(bob, "x"))
+	var notes []Note
+	for i := range maxSilenced + 3 {
+		at := time.Unix(int64(i), 0)
+		notes = append(notes,
+			Note{Silenced: Silenced{Recipient: bob, Caller: "a@b.example", At: at}, From: carol, To: bob},
+			Note{Silenced: Silenced{Recipient: bob, Caller: "d@b.example", At: at}, Decoy: true},
+			Note{Silenced: Silenced{Recipient: gone, Caller: "a@b.example", At: at}},
+			Note{Silenced: Silenced{Recipient: gone, Caller: "d@b.example", At: at}, Decoy: true})
+	}
+	must(t, s.Note(notes))
+	calls, err := s.PendingNotices(bob)
+	must(t, err)
+	if len(calls) != maxSilenced || calls[0].At.Unix() != 3 || calls[0].Caller != "a@b.example" {
+		t.Errorf("%d calls are kept, the first is %+v", len(calls), calls[0])
+	}
+	var left int
+	must(t, s.db.QueryRow("SELECT (SELECT count(*) FROM decoy) + (SELECT count(*) FROM silenced)").Scan(&left))
+	if left != maxSilenced || !s.Recent(carol, bob, 1) || len(s.Untold()) != 1 {
+		t.Errorf("%d rows are left, %v were not told, recent: %t", left, s.Untold(), s.Recent(carol, bob, 1))
+	}
+}

@@ -174,12 +174,17 @@ func (s *Store) write(do func(context.Context, *sql.Tx) error) error {
 // unavailable marks an error that may go away by itself. A constraint does not:
 // the user, for example, was deleted meanwhile.
 func unavailable(err error) error {
-	const constraint = 19 // SQLITE_CONSTRAINT; the upper bits say which
-	var e *sqlite.Error
-	if err == nil || errors.As(err, &e) && e.Code()&0xff == constraint {
+	if err == nil || isConstraint(err) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// isConstraint says that the tables themselves refuse a write.
+func isConstraint(err error) bool {
+	const constraint = 19 // SQLITE_CONSTRAINT; the upper bits say which
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == constraint
 }
 
 // writeTimeout bounds how long a write may wait for the disk (ours).

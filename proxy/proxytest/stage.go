@@ -313,6 +313,15 @@ func Protect(value string) Option {
 // AOR is the address of record of a user of the stage.
 func AOR(name string) aor.AOR { return user(name) }
 
+// Written is how much the store has written to its log so far, while that has
+// not grown to the thousand pages after which it begins anew.
+func (s *Stage) Written() int64 {
+	s.t.Helper()
+	info, err := os.Stat(s.path + "-wal")
+	s.must(err)
+	return info.Size()
+}
+
 // LockStore makes another process write to the store's file, until unlock.
 func (s *Stage) LockStore() (unlock func()) {
 	s.t.Helper()

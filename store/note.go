@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"sotto/internal/aor"
+)
+
+// A Note is what is kept of a stranger's call: that the caller turned to
+// somebody, who may call back, and that it was silenced.
+type Note struct {
+	From, To aor.AOR // who turned to whom; zero: that is not kept
+	Silenced Silenced
+	Decoy    bool // the call was not silenced, or there is nobody to tell of it
+}
+
+// Note writes notes of calls, all or none, in one transaction. Whatever is kept
+// of a call, if anything, the disk has as much to do. What is of users who are
+// no more is left out.
+func (s *Store) Note(notes []Note) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	day := today()
+	key, err := s.dayKey(day)
+	if err != nil {
+		return err
+	}
+	hashes := map[string]bool{}
+	for _, n := range notes {
+		if h := pairHash(key, n.From, n.To); !n.From.IsZero() && s.recent[h] == 0 {
+			hashes[h] = true
+		}
+	}
+	var kept []Silenced
+	err = s.write(func(ctx context.Context, tx *sql.Tx) (err error) {
+		for h := range hashes {
+			if _, err = tx.ExecContext(ctx, insertRecent, []byte(h), day); err != nil {
+				return err
+			}
+		}
+		kept, err = addSilenced(ctx, tx, notes)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.change(func() {
+		for h := range hashes {
+			s.recent[h] = day
+		}
+		for _, c := range kept {
+			if !c.Notified {
+				s.additions++
+				s.untold[c.Recipient] = s.additions
+			}
+		}
+	})
+	return nil
+}
+
+// addSilenced writes the silenced calls of notes, and decoys, and returns which were kept.
+func addSilenced(ctx context.Context, tx *sql.Tx, notes []Note) (kept []Silenced, err error) {
+	for _, n := range notes {
+		table, most := "silenced", maxSilenced
+		if n.Decoy {
+			table, most = "decoy", 0
+		}
+		c := n.Silenced
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s "+
+			"(recipient, caller, verified, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?, ?)", table),
+			c.Recipient.String(), c.Caller, c.Verified, c.At.Unix(), c.Media, c.Reason, c.Notified)
+		if isConstraint(err) {
+			continue // the user was deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		_, err = tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %[1]s WHERE recipient = ?1 AND id <= "+
+			"(SELECT id FROM %[1]s WHERE recipient = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)", table),
+			c.Recipient.String(), most)
+		if err != nil {
+			return nil, err
+		}
+		if !n.Decoy {
+			kept = append(kept, c)
+		}
+	}
+	return kept, nil
+}
