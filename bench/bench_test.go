@@ -55,7 +55,7 @@ func BenchmarkPacket(b *testing.B) {
 		e, err := rtpengine.New(rtpengine.Config{
 			Addresses: []rtpengine.Address{
 				{Local: loopback, Advertised: loopback},
-			}, PortMin: 30000, PortMax: 30999, Workers: 1,
+			}, PortMin: 20000, PortMax: 20999, Workers: 1,
 		})
 		must(b, err)
 		defer e.Close()

@@ -187,7 +187,7 @@ func strangersServer(t *testing.T) netip.AddrPort {
 	}
 	engine, err := rtpengine.New(rtpengine.Config{
 		Addresses: []rtpengine.Address{{Local: loopback, Advertised: loopback}},
-		PortMin:   30000, PortMax: 59999, Keep: st.KeepMedia, Log: log,
+		PortMin:   2768, PortMax: 32767, Keep: st.KeepMedia, Log: log,
 	})
 	must(t, err)
 	t.Cleanup(engine.Close)

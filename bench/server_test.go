@@ -45,7 +45,7 @@ func serve(b *testing.B, protect string) netip.AddrPort {
 	}
 	engine, err := rtpengine.New(rtpengine.Config{
 		Addresses: []rtpengine.Address{{Local: loopback, Advertised: loopback}},
-		PortMin:   30000, PortMax: 59999, Keep: st.KeepMedia, Log: log,
+		PortMin:   2768, PortMax: 32767, Keep: st.KeepMedia, Log: log,
 	})
 	must(b, err)
 	b.Cleanup(engine.Close)

@@ -123,7 +123,8 @@ type Media struct {
 	// Addresses to relay on, as address or local=advertised behind a 1:1 NAT.
 	// Without any: the addresses of the listeners.
 	Addresses []MediaAddress `yaml:"addresses"`
-	// Ports for RTP and RTCP, first-last. A relayed call needs four.
+	// Ports for RTP and RTCP, first-last. A relayed call needs four. None may be one that the
+	// system gives to other programs (net.ipv4.ip_local_port_range, less ip_local_reserved_ports).
 	Ports Ports `yaml:"ports"`
 	// MaxSessions bounds the relayed calls; 0: as many as there are ports for.
 	MaxSessions int `yaml:"max_sessions"`

@@ -37,7 +37,7 @@ type ownRelay struct {
 func newOwnRelay(t *testing.T, s stage, plane Plane) *ownRelay {
 	t.Helper()
 	local := netip.MustParseAddr(s.relay[0])
-	e, err := New(Config{Addresses: []Address{{local, local}}, PortMin: 46000, PortMax: 46999, Workers: 1, Plane: plane})
+	e, err := New(Config{Addresses: []Address{{local, local}}, PortMin: 26000, PortMax: 26999, Workers: 1, Plane: plane})
 	if err != nil {
 		t.Skipf("no such plane here: %v", err)
 	}
@@ -90,7 +90,7 @@ func newDaemon(t *testing.T, s stage, flags ...string) *daemon {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, bin, "--config-file=none", "--table=-1", "--foreground", "--log-stderr",
-		"--log-level=1", "--interface="+s.relay[0], "--listen-ng=127.0.0.1:2223", "--port-min=47000", "--port-max=47999")
+		"--log-level=1", "--interface="+s.relay[0], "--listen-ng=127.0.0.1:2223", "--port-min=27000", "--port-max=27999")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func play(t *testing.T, s stage, r relayer, a attack) (l loot) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	relay := netip.MustParseAddr(s.relay[0])
-	for port := uint16(46000); port < 48000 && a.address != ""; port++ {
+	for port := uint16(26000); port < 28000 && a.address != ""; port++ {
 		thief.send(rtpPacket(0, "mine"), netip.AddrPortFrom(relay, port))
 	}
 	toCallee := r.offer(caller) // where the callee sends to

@@ -479,7 +479,7 @@ func TestICEOutlivesTheProcess(t *testing.T) {
 	text, was := s.unkept(), s.streams[0].faces[Caller].latch.latched
 	e.Close()
 	local := Address{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.1")}
-	next, err := New(Config{Addresses: []Address{local}, PortMin: 44000, PortMax: 44999})
+	next, err := New(Config{Addresses: []Address{local}, PortMin: 24000, PortMax: 24999})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -150,7 +150,7 @@ func newKernelCall(t *testing.T, s stage) *kernelCall {
 	t.Helper()
 	local := netip.MustParseAddr(s.relay[0])
 	e, err := New(Config{
-		Addresses: []Address{{local, local}}, PortMin: 45000, PortMax: 45999, Workers: 1, Plane: PlaneKernel,
+		Addresses: []Address{{local, local}}, PortMin: 25000, PortMax: 25999, Workers: 1, Plane: PlaneKernel,
 	})
 	if err != nil {
 		t.Skipf("no eBPF here: %v", err)
@@ -275,7 +275,7 @@ func (c *kernelCall) endsAtOnce() {
 func TestAutoFallsBack(t *testing.T) {
 	local := netip.MustParseAddr("127.0.0.1")
 	many := bytes.Repeat([]byte{1}, 9) // more addresses than the kernel's part takes
-	c := Config{PortMin: 46000, PortMax: 46099, Plane: PlaneAuto}
+	c := Config{PortMin: 26000, PortMax: 26099, Plane: PlaneAuto}
 	for range many {
 		c.Addresses = append(c.Addresses, Address{local, local})
 	}

@@ -16,7 +16,7 @@ import (
 func relayTo(t testing.TB, ip string, c Config) (e *Engine, caller, callee *net.UDPConn, to netip.AddrPort) {
 	t.Helper()
 	local := netip.MustParseAddr(ip)
-	c.Addresses, c.PortMin, c.PortMax, c.Workers = []Address{{local, local}}, 44000, 44999, 1
+	c.Addresses, c.PortMin, c.PortMax, c.Workers = []Address{{local, local}}, 24000, 24999, 1
 	e, err := New(c)
 	if err != nil {
 		t.Fatal(err)

@@ -67,7 +67,7 @@ func TestRelayOverSockets(t *testing.T) {
 		t.Run(ip, func(t *testing.T) {
 			before := fds(t)
 			local := netip.MustParseAddr(ip)
-			e, err := New(Config{Addresses: []Address{{local, local}}, PortMin: 42000, PortMax: 42999})
+			e, err := New(Config{Addresses: []Address{{local, local}}, PortMin: 22000, PortMax: 22999})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,7 +138,7 @@ func thiefOf(ip string) string {
 // BenchmarkRelay is one packet through the relay over real sockets of loopback.
 func BenchmarkRelay(b *testing.B) {
 	local := netip.MustParseAddr("127.0.0.1")
-	e, err := New(Config{Addresses: []Address{{local, local}}, PortMin: 43000, PortMax: 43999, Workers: 1})
+	e, err := New(Config{Addresses: []Address{{local, local}}, PortMin: 23000, PortMax: 23999, Workers: 1})
 	if err != nil {
 		b.Fatal(err)
 	}

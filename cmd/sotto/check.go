@@ -21,6 +21,9 @@ func (c *checkCmd) Run(t *tell) error {
 	if err != nil {
 		return err
 	}
+	if err := portsFit(cfg.Media.Ports); err != nil {
+		return err
+	}
 	t.say("%s is good", c.Config)
 	t.say("domains  %s", strings.Join(cfg.Domains, ", "))
 	t.say("listen   %s", strings.Join(listeners(cfg.Listen), ", "))

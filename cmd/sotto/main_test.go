@@ -30,8 +30,9 @@ func TestMain(m *testing.M) {
 // writes what a person would have seen to "played"; mask, which writes an
 // output to "masked" without what is random; fill, which puts an address of
 // the script's own for HOST into a file; ready, which waits for a server's
-// control socket; await, which waits for a text in a file; signal; and dial
-// and talk, which call with built-in phones.
+// control socket; await, which waits for a text in a file; signal; dial and
+// talk, which call with built-in phones; ping, which opens connections; and
+// roomy, which looks at the server's table of descriptors.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
@@ -44,9 +45,22 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"play": play, "mask": mask, "fill": fill, "ready": ready, "await": await, "signal": signalTo, "dial": dial,
-			"talk": converseIn,
+			"talk": converseIn, "ping": ping, "roomy": roomy,
 		},
+		Condition: allowed,
 	})
+}
+
+// allowed is what a script may ask of the machine: [netns] for a network
+// namespace of its own, [caps] for taking capabilities away.
+func allowed(condition string) (bool, error) {
+	switch condition {
+	case "netns":
+		return exec.Command("unshare", "--net", "ip", "link", "set", "lo", "up").Run() == nil, nil
+	case "caps":
+		return exec.Command("setpriv", "--bounding-set=-all", "--inh-caps=-all", "true").Run() == nil, nil
+	}
+	return false, fmt.Errorf("no condition is named %q", condition)
 }
 
 // play SESSION carries out the lines that begin with $ and writes them, what

@@ -23,6 +23,9 @@ func (c *serveCmd) Run(t *tell) error {
 	if err != nil {
 		return err
 	}
+	if err := portsFit(cfg.Media.Ports); err != nil {
+		return err
+	}
 	s, err := openServer(cfg)
 	if err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 // open loads the plane for a loopback address, or skips.
 func open(t *testing.T) *Plane {
 	t.Helper()
-	p, err := Open([]netip.Addr{netip.MustParseAddr("127.0.0.1")}, 47000, 47099)
+	p, err := Open([]netip.Addr{netip.MustParseAddr("127.0.0.1")}, 27000, 27099)
 	if err != nil {
 		t.Skipf("no eBPF here: %v", err)
 	}
@@ -59,7 +59,7 @@ const ssrc = 0x01020304
 func TestNoTornDestination(t *testing.T) {
 	p := open(t)
 	from, remote := bind(t, "127.0.0.1:0")
-	_, relay := bind(t, "127.0.0.1:47010")
+	_, relay := bind(t, "127.0.0.1:27010")
 	a, atA := bind(t, "127.0.0.2:0")
 	b, atB := bind(t, "127.0.0.3:0")
 	gotA, gotB := received(a), received(b)
@@ -107,7 +107,7 @@ func TestNoTornDestination(t *testing.T) {
 func TestLeaseEnds(t *testing.T) {
 	p := open(t)
 	from, remote := bind(t, "127.0.0.1:0")
-	own, relay := bind(t, "127.0.0.1:47012")
+	own, relay := bind(t, "127.0.0.1:27012")
 	to, at := bind(t, "127.0.0.1:0")
 	f, _ := p.Flow(relay)
 	if err := f.Install(Rule{Remote: remote, From: relay, To: at, SSRC: ssrc}); err != nil {
@@ -147,7 +147,7 @@ func TestClsact(t *testing.T) {
 		t.Fatal(err)
 	}
 	from, remote := bind(t, "127.0.0.1:0")
-	_, relay := bind(t, "127.0.0.1:47014")
+	_, relay := bind(t, "127.0.0.1:27014")
 	to, dest := bind(t, "127.0.0.1:0")
 	f, _ := p.Flow(relay)
 	if err := f.Install(Rule{Remote: remote, From: relay, To: dest, SSRC: ssrc}); err != nil {
