@@ -74,8 +74,8 @@ func codeOf(err error) int {
 		return r.code
 	case errors.Is(err, rtpengine.ErrUnsafe):
 		return sip.StatusNotAcceptableHere
-	case errors.Is(err, rtpengine.ErrNoPorts), errors.Is(err, rtpengine.ErrNoSessions),
-		errors.Is(err, rtpengine.ErrClosed):
+	case errors.Is(err, rtpengine.ErrNoPorts), errors.Is(err, rtpengine.ErrNoSockets),
+		errors.Is(err, rtpengine.ErrNoSessions), errors.Is(err, rtpengine.ErrClosed):
 		return sip.StatusServiceUnavailable
 	case errors.Is(err, errForged), errors.Is(err, errExpired), errors.Is(err, rtpengine.ErrUnknown):
 		return sip.StatusCallTransactionDoesNotExists

@@ -114,13 +114,8 @@ func (p *Proxy) behindFacade(s *txn.Server, c *call, v judgement) {
 // crowded says that strangers may begin no more media sessions: they have half
 // of them at most, so that a flood of calls leaves known callers theirs.
 func (p *Proxy) crowded() bool {
-	const portsPerCall = 4
-	m := p.cfg.Media
-	most := (int(m.Ports.Max) - int(m.Ports.Min) + 1) / portsPerCall
-	if m.MaxSessions > 0 {
-		most = min(most, m.MaxSessions)
-	}
-	return 2*p.engine.Sessions() >= most
+	room, _ := p.engine.Room()
+	return 2*p.engine.Sessions() >= room
 }
 
 // inviteOut sends a call to a trunk or to a foreign domain. Such calls are

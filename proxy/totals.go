@@ -31,6 +31,8 @@ type Totals struct {
 	Leaks int
 
 	Plane, WhyPlane string // by what media is relayed
+	Room            int    // relayed calls that fit at a time
+	Bound           string // what bounds them
 }
 
 // Totals counts what the proxy holds.
@@ -45,6 +47,7 @@ func (p *Proxy) Totals() Totals {
 	t.Ports, t.Resting = p.engine.Ports()
 	plane, why := p.engine.Plane()
 	t.Plane, t.WhyPlane = string(plane), why
+	t.Room, t.Bound = p.engine.Room()
 	return t
 }
 

@@ -97,6 +97,7 @@ func familyOf(a netip.Addr) Family {
 // Errors that a caller branches on. None holds anything of a description.
 var (
 	ErrNoPorts    = errors.New("no free port")
+	ErrNoSockets  = errors.New("no descriptor for another socket")
 	ErrNoSessions = errors.New("too many sessions")
 	ErrUnsafe     = errors.New("session description cannot be made safe")
 	ErrUnknown    = errors.New("no such session")
@@ -128,6 +129,7 @@ type Config struct {
 	PortMin, PortMax uint16                             // inclusive
 	Rest             time.Duration                      // a released port is left alone for so long
 	MaxSessions      int                                // 0: as many as there are ports for
+	MaxSockets       int                                // open at a time; 0: as many as there are ports
 	SilenceTimeout   time.Duration                      // both parties silent; 0: never
 	HalfTimeout      time.Duration                      // one party silent; 0: never
 	Listen           func(netip.AddrPort) (Wire, error) // nil: the real network
@@ -149,6 +151,10 @@ type Engine struct {
 
 	kernel *kernel.Plane // nil: user space relays everything
 	why    string
+	room   struct {
+		calls int
+		bound string
+	}
 
 	mu       sync.Mutex
 	sessions map[ID]*session
@@ -173,13 +179,11 @@ func New(c Config) (*Engine, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.MaxSessions == 0 {
-		c.MaxSessions = 1 << 20
-	}
 	e := &Engine{
-		cfg: c, log: c.Log, ports: newPorts(c.PortMin, c.PortMax, c.Rest),
+		cfg: c, log: c.Log, ports: newPorts(c.PortMin, c.PortMax, c.Rest, c.MaxSockets),
 		sessions: map[ID]*session{}, stop: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
+	e.room.calls, e.room.bound = c.Room()
 	if err := e.openPlane(); err != nil {
 		return nil, err
 	}
@@ -237,8 +241,8 @@ type Body struct {
 
 // Offer takes an offer and returns it for the other party. A session of that
 // ID is made if there is none. The same offer gets the same ports again. It
-// fails with ErrUnsafe, ErrNoPorts, ErrNoSessions or ErrClosed; then nothing
-// of the session has changed.
+// fails with ErrUnsafe, ErrNoPorts, ErrNoSockets, ErrNoSessions or ErrClosed;
+// then nothing of the session has changed.
 func (e *Engine) Offer(id ID, b Body) ([]byte, error) {
 	s, made, err := e.session(id, true)
 	if err != nil {
@@ -254,7 +258,7 @@ func (e *Engine) Offer(id ID, b Body) ([]byte, error) {
 
 // Answer takes the answer to the last offer and returns it for the party that
 // offered. It may come several times (a 183 and then a 200), and differ. It
-// fails with ErrUnsafe, ErrUnknown, ErrNoPorts or ErrClosed.
+// fails with ErrUnsafe, ErrUnknown, ErrNoPorts, ErrNoSockets or ErrClosed.
 func (e *Engine) Answer(id ID, b Body) ([]byte, error) {
 	s, _, err := e.session(id, false)
 	if err != nil {
@@ -284,7 +288,7 @@ func (e *Engine) session(id ID, create bool) (s *session, made bool, err error) 
 		return s, false, nil
 	case !create:
 		return nil, false, ErrUnknown
-	case len(e.sessions) >= e.cfg.MaxSessions:
+	case e.cfg.MaxSessions > 0 && len(e.sessions) >= e.cfg.MaxSessions:
 		return nil, false, ErrNoSessions
 	}
 	s = newSession(e, e.loops[uint64(id)%uint64(len(e.loops))], id)

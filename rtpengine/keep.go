@@ -258,10 +258,10 @@ func (s *session) reopen(t *stream, side Side, k keptFace) error {
 	if err != nil {
 		return err
 	}
-	if !s.e.ports.claim(portKey{k.Addr.Local, k.Port}, time.Now()) {
+	if err := s.e.ports.claim(portKey{k.Addr.Local, k.Port}, time.Now()); err != nil {
 		s.loop.shut(rtp)
 		s.loop.shut(rtcp)
-		return ErrNoPorts
+		return err
 	}
 	f.addr, f.port, f.rtp, f.rtcp = k.Addr, k.Port, rtp, rtcp
 	s.openFlow(f)

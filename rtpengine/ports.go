@@ -1,8 +1,12 @@
 package rtpengine
 
 import (
+	"errors"
+	"fmt"
+	"math"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -13,6 +17,7 @@ import (
 type ports struct {
 	min, max uint16
 	rest     time.Duration
+	most     int // pairs at a time, of all addresses
 
 	mu      sync.Mutex
 	used    map[portKey]bool
@@ -25,9 +30,15 @@ type portKey struct {
 	port uint16
 }
 
-func newPorts(lo, hi uint16, rest time.Duration) *ports {
+// newPorts makes the table of a range. Each pair takes two descriptors, of
+// which there are so many sockets; 0: no end of them.
+func newPorts(lo, hi uint16, rest time.Duration, sockets int) *ports {
+	most := math.MaxInt
+	if sockets > 0 {
+		most = sockets / 2
+	}
 	return &ports{
-		min: lo + lo%2, max: hi, rest: rest,
+		min: lo + lo%2, max: hi, rest: rest, most: most,
 		used: map[portKey]bool{}, resting: map[portKey]time.Time{},
 	}
 }
@@ -36,7 +47,7 @@ func newPorts(lo, hi uint16, rest time.Duration) *ports {
 func (p *ports) pairs() int { return (int(p.max) - int(p.min) + 1) / 2 }
 
 // take finds a pair on addr for which open succeeds. Another program may hold
-// a port: then the next is tried. It fails with ErrNoPorts.
+// a port: then the next is tried. It fails with ErrNoPorts or ErrNoSockets.
 func (p *ports) take(addr netip.Addr, now time.Time, open func(rtp uint16) error) (uint16, error) {
 	n := p.pairs()
 	if n <= 0 {
@@ -45,27 +56,50 @@ func (p *ports) take(addr netip.Addr, now time.Time, open func(rtp uint16) error
 	start := int(random() % uint64(n))
 	for i := range n {
 		port := p.min + 2*uint16((start+i)%n)
-		if !p.claim(portKey{addr, port}, now) {
+		switch err := p.claim(portKey{addr, port}, now); {
+		case errors.Is(err, ErrNoSockets):
+			return 0, err
+		case err != nil:
 			continue
 		}
-		if err := open(port); err == nil {
+		err := open(port)
+		if err == nil {
 			return port, nil
 		}
 		p.unclaim(portKey{addr, port})
+		if why := hopeless(err); why != nil {
+			return 0, fmt.Errorf("%w: %w", why, err)
+		}
 	}
 	return 0, ErrNoPorts
 }
 
-// claim takes a pair, if it is free.
-func (p *ports) claim(k portKey, now time.Time) bool {
+// hopeless is why no other port would open either, nil if one might. To try
+// all of a range under the lock of a loop would hold up its packets.
+func hopeless(err error) error {
+	switch {
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM),
+		errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOSPC): // ENOSPC: epoll's max_user_watches
+		return ErrNoSockets
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return ErrNoPorts // the address is gone
+	}
+	return nil
+}
+
+// claim takes a pair if it is free, and there are descriptors for it.
+func (p *ports) claim(k portKey, now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.used[k] || now.Before(p.resting[k]) {
-		return false
+	switch {
+	case len(p.used) >= p.most:
+		return ErrNoSockets
+	case p.used[k] || now.Before(p.resting[k]):
+		return ErrNoPorts
 	}
 	delete(p.resting, k)
 	p.used[k] = true
-	return true
+	return nil
 }
 
 // unclaim gives a pair back that was never used.
@@ -97,3 +131,23 @@ func (p *ports) count(now time.Time) (used, resting int) {
 	}
 	return 2 * len(p.used), 2 * len(p.resting)
 }
+
+// SocketsPerCall is how many an audio call takes: RTP and RTCP toward each
+// party, each on a port of its own.
+const SocketsPerCall = 4
+
+// Room is how many audio calls fit at a time, and which setting bounds it.
+// Where all parties are at one address there is no more; video takes as much again.
+func (c Config) Room() (calls int, bound string) {
+	calls, bound = newPorts(c.PortMin, c.PortMax, 0, 0).pairs()*2/SocketsPerCall, "media.ports"
+	if n := c.MaxSockets / SocketsPerCall; c.MaxSockets > 0 && n < calls {
+		calls, bound = n, "descriptors"
+	}
+	if c.MaxSessions > 0 && c.MaxSessions < calls {
+		calls, bound = c.MaxSessions, "media.max_sessions"
+	}
+	return calls, bound
+}
+
+// Room is that of the engine's configuration.
+func (e *Engine) Room() (calls int, bound string) { return e.room.calls, e.room.bound }

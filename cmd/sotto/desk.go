@@ -18,6 +18,7 @@ type desk struct {
 	store   *store.Store
 	proxy   *proxy.Proxy // nil: no server runs
 	domains []string     // that the server serves; none: not known here
+	files   budget
 }
 
 // verbs are what a desk can do, by name.

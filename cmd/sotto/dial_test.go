@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"net"
 	"net/netip"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -28,25 +31,56 @@ func dial(ts *testscript.TestScript, silenced bool, args []string) {
 		_, err = out.Progress(ctx, 180)
 		ts.Check(err)
 		ts.Check(out.Cancel(ctx))
-		for _, p := range callee.Received() {
-			if strings.HasPrefix(string(p.Data), "INVITE ") {
-				ts.Fatalf("the callee heard\n%s", p.Data)
-			}
-		}
+		unheard(ts, callee)
 		return
 	}
 	answer(ctx, ts, callee, out)
 	ts.Check(out.Bye(ctx))
 }
 
-// talk CALLER CALLEE leaves the two talking.
-func converseIn(ts *testscript.TestScript, _ bool, args []string) {
+// talk CALLER CALLEE leaves the two talking. After ! the server must say that
+// it has no room for the call, and the callee must hear nothing.
+func converseIn(ts *testscript.TestScript, full bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	callee := register(ctx, ts, args[1])
-	out, err := register(ctx, ts, args[0]).Invite("sip:" + args[1])
+	caller, callee := register(ctx, ts, args[0]), register(ctx, ts, args[1])
+	out, err := caller.Invite("sip:" + args[1])
 	ts.Check(err)
+	if full {
+		_, err := out.Progress(ctx, 503)
+		ts.Check(err)
+		unheard(ts, callee)
+		return
+	}
 	answer(ctx, ts, callee, out)
+}
+
+// unheard says that a phone has heard of no call.
+func unheard(ts *testscript.TestScript, callee *phone.Phone) {
+	for _, p := range callee.Received() {
+		if strings.HasPrefix(string(p.Data), "INVITE ") {
+			ts.Fatalf("the callee heard\n%s", p.Data)
+		}
+	}
+}
+
+// ping N opens N connections to the server of the script, each of which is
+// answered a keep-alive (RFC 5626 §4.4.1) while all are open. After ! one more is
+// closed without an answer.
+func ping(ts *testscript.TestScript, refused bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for i := range n {
+		c, err := net.DialTimeout("tcp", ts.Getenv("HOST")+":5060", patience)
+		ts.Check(err)
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		_, _ = c.Write([]byte("\r\n\r\n")) // one that is closed says so when it is read
+		got, _ := c.Read(make([]byte, 2))
+		if closed := got == 0; closed != (refused && i == n-1) {
+			ts.Fatalf("connection %d: closed is %v", i+1, closed)
+		}
+	}
 }
 
 // answer has a phone take the call that is on its way.

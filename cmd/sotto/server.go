@@ -30,6 +30,7 @@ type server struct {
 	proxy   *proxy.Proxy
 	ctl     *ctlServer
 	bound   []proxy.Bound
+	files   budget
 	pair    *keyPair // nil without TLS
 	release func()   // of the data directory
 	did     []string // what the first start made, for the operator
@@ -51,16 +52,18 @@ func (s *server) openAll() error {
 	if err := s.openData(); err != nil {
 		return err
 	}
+	media := s.engineConfig()
+	s.room(&media)
 	var err error
-	if s.engine, err = rtpengine.New(s.engineConfig()); err != nil {
+	if s.engine, err = rtpengine.New(media); err != nil {
 		return hint(fmt.Errorf("starting media engine: %w", err),
 			"a server that listens on all addresses must be told where phones reach it: media: {addresses: [192.0.2.1]}")
 	}
-	media, err := s.store.Media()
+	kept, err := s.store.Media()
 	if err != nil {
 		return fmt.Errorf("reading media sessions: %w", err)
 	}
-	if n := s.engine.Restore(media); n > 0 {
+	if n := s.engine.Restore(kept); n > 0 {
 		s.log.Info("calls of the last run go on", "media sessions", n)
 	}
 	tlsConfig, err := s.certificate()
@@ -71,6 +74,14 @@ func (s *server) openAll() error {
 		Config: s.cfg, Store: s.store, Location: s.loc, Engine: s.engine, TLS: tlsConfig, Log: s.log,
 	})
 	return err
+}
+
+// room shares the descriptors that this process may have between media and
+// connections.
+func (s *server) room(media *rtpengine.Config) {
+	s.files = budgetOf(s.cfg, media.Addresses)
+	enlarge(s.files.total())
+	s.cfg.Limits.Connections, media.MaxSockets = s.files.connections, s.files.sockets
 }
 
 // openData makes the data directory, opens the store and takes the bindings
@@ -216,6 +227,7 @@ func (s *server) reload(t *tell, path string) {
 
 // announce tells the operator what runs, and what the first start made.
 func (s *server) announce(t *tell) {
+	s.logRoom()
 	for _, d := range s.did {
 		t.say("%s", d)
 	}
@@ -226,4 +238,16 @@ func (s *server) announce(t *tell) {
 	if len(s.store.Users()) == 0 {
 		t.say("no users yet; sotto user add NAME@%s adds one", s.cfg.Domains[0])
 	}
+}
+
+// logRoom says how many calls can be relayed at a time; that descriptors bound
+// them, and not what the operator wrote, is worth a warning.
+func (s *server) logRoom() {
+	calls, bound := s.engine.Room()
+	say := s.log.Info
+	if bound == "descriptors" {
+		say = s.log.Warn
+	}
+	say("room for relayed calls", "calls", calls, "bound", bound, "descriptors", s.files.limit,
+		"for_media", s.files.sockets, "for_connections", s.files.connections)
 }

@@ -38,10 +38,13 @@ func (d *desk) status([]string) ([]string, error) {
 		{"unpaid answers", h.Unpaid},
 		{"goroutines", uint64(runtime.NumGoroutine())},
 		{"descriptors", uint64(descriptors())},
+		{"file limit", uint64(d.files.limit)},
 	} {
 		lines = append(lines, fmt.Sprintf("%-15s %d", l.name, l.n))
 	}
-	return append(lines, fmt.Sprintf("%-15s %s (%s)", "media plane", h.Plane, h.WhyPlane)), nil
+	return append(lines,
+		fmt.Sprintf("%-15s %d (%s)", "room for calls", h.Room, h.Bound),
+		fmt.Sprintf("%-15s %s (%s)", "media plane", h.Plane, h.WhyPlane)), nil
 }
 
 // descriptors is how many files and sockets the process has open, 0 where the

@@ -165,6 +165,13 @@ func TestConnectionLimits(t *testing.T) {
 		if n, _ := h.heard(); n != 1 || m.Connections() != 3 {
 			t.Errorf("%d messages, %d connections: a closed one does not count", n, m.Connections())
 		}
+		there := netip.MustParseAddrPort("192.0.2.99:5060")
+		if _, err := m.To("tcp", there, ""); err != nil {
+			t.Errorf("the fourth, which we open: %v", err)
+		}
+		if _, err := m.To("tcp", netip.AddrPortFrom(there.Addr(), 5061), ""); err == nil {
+			t.Error("there may be a fifth if we open it")
+		}
 	})
 }
 

@@ -155,6 +155,9 @@ func (m *Mux) dialLocked(key dialKey) (*Flow, error) {
 	if c := m.dialled[key]; c != nil {
 		return c.flow, nil
 	}
+	if n := len(m.conns); n >= m.cfg.Limits.Connections {
+		return nil, fmt.Errorf("%d connections are open already", n)
+	}
 	c := m.newConn(key.transport, netip.AddrPort{}, key.peer)
 	c.key = key
 	m.dialled[key] = c

@@ -262,7 +262,7 @@ func (s *Stage) idle() bool {
 	if s.leaky {
 		now.Leaks = 0
 	}
-	now.Bindings, now.Connections, now.Plane, now.WhyPlane = 0, 0, "", ""
+	now.Bindings, now.Connections, now.Plane, now.WhyPlane, now.Room, now.Bound = 0, 0, "", "", 0, ""
 	now.Bans, now.Dropped, now.Unpaid = 0, 0, 0
 	return now == proxy.Totals{}
 }
