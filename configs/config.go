@@ -137,6 +137,10 @@ type Media struct {
 	// Plane relays in the "kernel" (eBPF; needs CAP_BPF and CAP_NET_ADMIN), in
 	// "user" space, or, if "auto", in the kernel where that is permitted.
 	Plane string `yaml:"plane"`
+	// Pin is a directory in a BPF file system where what the kernel relays
+	// outlives a restart, also one after a crash, so that nobody hears it.
+	// Where it cannot be made the flows end with the process.
+	Pin string `yaml:"pin"`
 	// Pause lets packets gather, so that many share one wake-up of the relay: at
 	// most so much is added to the delay of a packet. 0 relays each at once.
 	Pause time.Duration `yaml:"pause"`
@@ -304,7 +308,8 @@ func Default() Config {
 		DataDir: "data",
 		Media: Media{
 			Ports: Ports{20000, 29999}, Rest: 10 * time.Second,
-			SilenceTimeout: 60 * time.Second, HalfTimeout: time.Hour, Plane: "auto", Pause: time.Millisecond,
+			SilenceTimeout: 60 * time.Second, HalfTimeout: time.Hour, Plane: "auto",
+			Pin: "/sys/fs/bpf/sotto", Pause: time.Millisecond,
 		},
 		Strangers: "uniform", Foreign: "off",
 		Register:     Register{Min: time.Minute, Max: 2 * time.Hour, Default: time.Hour, PerUser: 10},

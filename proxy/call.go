@@ -238,6 +238,18 @@ func (t *callTable) find(ref string) (CallInfo, *receipt.Receipt, bool) {
 	return CallInfo{}, nil, false
 }
 
+// sessionsOf lists the media sessions of a call that is under way.
+func (t *callTable) sessionsOf(ref string) (all []rtpengine.ID, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.byKey {
+		if r.Ref == ref {
+			return slices.Clone(r.sessions), true
+		}
+	}
+	return nil, false
+}
+
 // forget drops records that nobody needs: ended ones after a day, and live
 // ones that never said BYE and whose boxes have expired. It returns the media
 // sessions of these.

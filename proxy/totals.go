@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sotto/proxy/guard"
+	"sotto/rtpengine"
 )
 
 // Totals is what the proxy holds at a moment. With no call and no request
@@ -31,6 +32,7 @@ type Totals struct {
 	Leaks int
 
 	Plane, WhyPlane string // by what media is relayed
+	Media           rtpengine.Relayed
 	Room            int    // relayed calls that fit at a time
 	Bound           string // what bounds them
 }
@@ -46,9 +48,22 @@ func (p *Proxy) Totals() Totals {
 	t.Leaks = p.receipts.Leaks()
 	t.Ports, t.Resting = p.engine.Ports()
 	plane, why := p.engine.Plane()
-	t.Plane, t.WhyPlane = string(plane), why
+	t.Plane, t.WhyPlane, t.Media = string(plane), why, p.engine.Relayed()
 	t.Room, t.Bound = p.engine.Room()
 	return t
+}
+
+// UserSpace relays the media of a call that is under way in user space only,
+// or as the server relays all; ref is CallInfo.Ref. It says if there is such a
+// call, and how many sessions of the media engine it has.
+func (p *Proxy) UserSpace(ref string, only bool) (known bool, sessions int) {
+	all, known := p.calls.sessionsOf(ref)
+	for _, id := range all {
+		if p.engine.UserSpace(id, only) {
+			sessions++
+		}
+	}
+	return known, sessions
 }
 
 // Bans lists the addresses that are not heard for a while.

@@ -27,6 +27,7 @@ type counts struct {
 	before   uint64  // received, and
 	lost     uint64  // lost of SSRCs before
 	controls uint64  // RTCP packets
+	kernel   uint64  // of packets: those that the kernel has relayed
 	dropped  [dropReasons]uint64
 }
 

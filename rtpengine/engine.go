@@ -139,6 +139,7 @@ type Config struct {
 	Workers          int                                // event loops; 0: one for each processor
 	Pause            time.Duration                      // at most one wake-up of a loop in this time; 0: none
 	Plane            Plane                              // by what packets are relayed; zero: user space
+	Pin              string                             // where the kernel's flows outlive the process; Restore is called
 	Log              *slog.Logger                       // nil: none
 }
 
@@ -159,6 +160,7 @@ type Engine struct {
 	mu       sync.Mutex
 	sessions map[ID]*session
 	gone     []ID // ended since they were last kept
+	relayed  tally
 	closed   bool
 	changed  chan struct{}
 	stop     chan struct{}
@@ -205,7 +207,13 @@ func New(c Config) (*Engine, error) {
 }
 
 // Close ends all sessions and waits for the event loops.
-func (e *Engine) Close() {
+func (e *Engine) Close() { e.close(false) }
+
+// HandOver is Close for a process that another one follows: the kernel goes on
+// relaying, until the next one has restored the sessions or a lease has ended.
+func (e *Engine) HandOver() { e.close(true) }
+
+func (e *Engine) close(leave bool) {
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()
@@ -220,12 +228,16 @@ func (e *Engine) Close() {
 	e.sessions = map[ID]*session{}
 	e.mu.Unlock()
 	for _, s := range all {
-		s.close()
+		s.close(leave)
 	}
 	for _, l := range e.loops {
 		l.close()
 	}
-	if e.kernel != nil {
+	switch {
+	case e.kernel == nil:
+	case leave:
+		e.kernel.HandOver()
+	default:
 		e.kernel.Close()
 	}
 }
@@ -307,7 +319,7 @@ func (e *Engine) drop(id ID) *session {
 	e.mu.Unlock()
 	e.touch()
 	if s != nil {
-		s.close()
+		s.close(false)
 	}
 	return s
 }

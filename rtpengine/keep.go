@@ -10,7 +10,8 @@ import (
 
 // Sessions outlive the process: what a session needs to go on is handed out
 // as it changes (Config.Keep), and given back at the next start (Restore),
-// which binds the same ports again. The phones notice a gap of silence.
+// which binds the same ports again. The phones notice a gap of silence, unless
+// the kernel relays on (Config.Pin).
 
 // kept is a session as Keep is given it.
 type kept struct {
@@ -19,6 +20,7 @@ type kept struct {
 	Clocks  [2]uint64
 	Origins [2]keptOrigin
 	Streams []keptStream
+	User    bool `json:",omitzero"` // only user space relays it
 }
 
 type keptOrigin struct {
@@ -146,7 +148,7 @@ func (s *session) unkept() []byte {
 
 // kept is the session as it is kept. It is called under the loop's lock.
 func (s *session) kept() kept {
-	k := kept{Addrs: s.addrs}
+	k := kept{Addrs: s.addrs, User: s.userOnly}
 	for side, a := range s.aliases {
 		k.CNames[side], k.Clocks[side] = a.cname, a.clock
 	}
@@ -185,6 +187,9 @@ func (k keptLatch) latch() latch {
 // is told that they have ended.
 func (e *Engine) Restore(all map[uint64][]byte) int {
 	n := 0
+	if e.kernel != nil && e.kernel.Inherited() {
+		defer e.kernel.Settle()
+	}
 	for id, text := range all {
 		if err := e.restore(ID(id), text); err != nil {
 			e.log.Warn("media session of the last run is lost", "err", err)
@@ -210,7 +215,7 @@ func (e *Engine) restore(id ID, text []byte) error {
 	}
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
-	s.addrs = k.Addrs
+	s.addrs, s.userOnly = k.Addrs, k.User
 	for side := range s.aliases {
 		s.aliases[side] = alias{k.CNames[side], k.Clocks[side]}
 	}
@@ -225,6 +230,8 @@ func (e *Engine) restore(id ID, text []byte) error {
 				return err
 			}
 		}
+		t.adopt(&t.faces[Caller], &t.faces[Callee])
+		t.adopt(&t.faces[Callee], &t.faces[Caller])
 	}
 	return nil
 }

@@ -27,11 +27,14 @@ func (e *Engine) openPlane() error {
 	for _, a := range e.cfg.Addresses {
 		locals = append(locals, a.Local)
 	}
-	k, err := kernel.Open(locals, e.cfg.PortMin, e.cfg.PortMax)
+	k, err := kernel.Open(locals, e.cfg.PortMin, e.cfg.PortMax, e.cfg.Pin)
 	switch {
 	case err == nil:
-		e.kernel, e.why = k, "eBPF, attached by "+k.How()
-		e.log.Info("media is relayed in the kernel", "by", k.How())
+		e.kernel, e.why = k, "eBPF, attached by "+k.How()+pinned(k)
+		e.log.Info("media is relayed in the kernel", "by", e.why)
+		if e.cfg.Keep == nil && k.Inherited() { // there is nothing to restore
+			k.Settle()
+		}
 		return nil
 	case e.cfg.Plane == PlaneKernel:
 		return fmt.Errorf("media in the kernel: %w", err)
@@ -39,6 +42,18 @@ func (e *Engine) openPlane() error {
 	e.why = err.Error() + "; it takes a kernel from 5.12 on, CAP_BPF, CAP_NET_ADMIN and better CAP_PERFMON"
 	e.log.Info("media is relayed in user space", "why", e.why)
 	return nil
+}
+
+// pinned says what becomes of the flows when the process ends.
+func pinned(k *kernel.Plane) string {
+	dir, err := k.Pinned()
+	switch {
+	case err != nil:
+		return "; they end with the process: " + err.Error()
+	case dir != "":
+		return "; they outlive a restart"
+	}
+	return ""
 }
 
 // Plane says which plane is in use, and why.
@@ -59,7 +74,9 @@ func (e *Engine) UserSpace(id ID, only bool) bool {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
 	s.userOnly = only
+	s.edits++ // the next process is to know
 	s.toUser()
+	s.e.touch()
 	return true
 }
 
@@ -80,19 +97,52 @@ func (s *session) openFlow(f *face) {
 	}
 }
 
-// toKernel lets the kernel relay what the party of a face sends, once both
-// parties are latched. It follows an RTP packet that user space has relayed.
-func (t *stream) toKernel(in, out *face) {
-	f := &in.flow
+// rule is what the kernel is to do with what the party of in sends; false if
+// it is not for the kernel.
+func (t *stream) rule(in, out *face) (r kernel.Rule, ok bool) {
+	f, c := &in.flow, &in.counts
 	if !f.known || f.refused || t.udptl || out.rtp == nil || !in.latch.latched.IsValid() || !out.latch.latched.IsValid() {
-		return
+		return r, false
 	}
-	c := &in.counts
-	err := f.Install(kernel.Rule{
+	return kernel.Rule{
 		Remote: in.latch.latched, From: netip.AddrPortFrom(out.addr.Local, out.port), To: out.latch.latched,
 		SSRC: c.ssrc, Payload: c.payload &^ looked, Plain: !t.secure,
 		Max: c.max, Stamp: c.stamp, Tick: c.tick, Arrived: c.arrived, Jitter: c.jitter,
-	})
+	}, true
+}
+
+// adopt takes up a flow that the process before has left in the kernel. The
+// last packet that was counted for that one is the first for ours.
+func (t *stream) adopt(in, out *face) {
+	r, ok := t.rule(in, out)
+	if !ok {
+		return
+	}
+	source, ok := in.flow.Adopt(r)
+	if !ok {
+		return
+	}
+	f, c := &in.flow, &in.counts
+	f.taken, f.live = f.Counts(), true
+	c.begin(source.SSRC, uint16(f.taken.Max))
+	c.turn(source.Payload, in, out)
+	c.packets, c.received, c.kernel = 1, 1, 1
+	c.base, c.max, c.jitter = f.taken.Max, f.taken.Max, f.taken.Jitter
+	c.lastHeard = f.taken.Last
+	if c.tick != 0 && !f.taken.Last.IsZero() {
+		c.stamp, c.arrived = f.taken.Stamp, f.taken.Last.UnixNano()
+	}
+}
+
+// toKernel lets the kernel relay what the party of a face sends, once both
+// parties are latched. It follows an RTP packet that user space has relayed.
+func (t *stream) toKernel(in, out *face) {
+	r, ok := t.rule(in, out)
+	if !ok {
+		return
+	}
+	f := &in.flow
+	err := f.Install(r)
 	f.taken, f.live, f.refused = kernel.Counts{}, err == nil, err != nil
 }
 
@@ -113,6 +163,7 @@ func (f *face) read() {
 	now, c := f.flow.Counts(), &f.counts
 	packets := now.Packets - f.flow.taken.Packets
 	c.packets += packets
+	c.kernel += packets
 	c.received += packets
 	c.bytes += now.Bytes - f.flow.taken.Bytes
 	c.dropped[dropSource] += now.Wrong - f.flow.taken.Wrong

@@ -278,15 +278,19 @@ func (s *session) write(d *description, to Side, answer bool) []byte {
 	return d.withOrigin(o, s.addrs[to].Advertised, body)
 }
 
-// close ends the session and frees everything that it held.
-func (s *session) close() {
+// close ends the session and frees everything that it held, but its flows in
+// the kernel if they are left to the next process.
+func (s *session) close(leave bool) {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
 	if s.ended {
 		return
 	}
 	s.ended = true
-	s.toUser()
+	if !leave {
+		s.toUser()
+	}
+	s.e.relayed.add(s)
 	for _, t := range s.streams {
 		for side := range t.faces {
 			s.closeFace(&t.faces[side])

@@ -31,7 +31,7 @@ func (d *desk) verbs() map[string]func([]string) ([]string, error) {
 		"key add": d.keyAdd, "key list": d.keyList, "key delete": d.keyDelete,
 		"revoke": d.revoke, "silenced list": d.silencedList, "calls": d.calls,
 		"bans list": d.bansList, "bans clear": d.bansClear,
-		"status": d.status, "explain": d.explain, "rotate": d.rotate,
+		"status": d.status, "explain": d.explain, "rotate": d.rotate, "plane": d.plane,
 	}
 }
 

@@ -36,6 +36,7 @@ func (c *serveCmd) Run(t *tell) error {
 	}
 	s.announce(t)
 	exe := s.untilSignal(t, signals, c.Config)
+	s.follows = exe != ""
 	s.close()
 	if exe == "" {
 		return nil

@@ -33,6 +33,7 @@ type server struct {
 	files   budget
 	pair    *keyPair // nil without TLS
 	release func()   // of the data directory
+	follows bool     // another program, in this process
 	did     []string // what the first start made, for the operator
 }
 
@@ -129,7 +130,7 @@ func (s *server) engineConfig() rtpengine.Config {
 	c := rtpengine.Config{
 		PortMin: m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest, MaxSessions: m.MaxSessions,
 		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Keep: s.store.KeepMedia, Log: s.log,
-		Pause: m.Pause, Plane: rtpengine.Plane(m.Plane),
+		Pause: m.Pause, Plane: rtpengine.Plane(m.Plane), Pin: m.Pin,
 		Timeout: func(id rtpengine.ID, why rtpengine.Reason) {
 			if s.proxy != nil {
 				s.proxy.MediaDead(id, why)
@@ -192,7 +193,11 @@ func (s *server) close() {
 	if s.proxy != nil {
 		s.proxy.Close()
 	}
-	if s.engine != nil {
+	switch {
+	case s.engine == nil:
+	case s.follows:
+		s.engine.HandOver()
+	default:
 		s.engine.Close()
 	}
 	if s.store != nil {

@@ -13,16 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A hook detaches the program from one interface.
-type hook func()
+// A hook detaches the program from one interface, or leaves it there for the
+// next process.
+type hook func(leave bool)
 
-// attach attaches the program: by tcx, which ends with the process, and where
-// the kernel is older than 6.6 by a filter of clsact.
+// attach attaches the program: by tcx, which ends with the process unless it is
+// pinned, and where the kernel is older than 6.6 by a filter of clsact. A
+// program that was left is replaced without a gap.
 func (p *Plane) attach() error {
 	at, err := p.interfaces()
 	if err != nil {
 		return err
 	}
+	p.pins.forgetHooks(at)
 	if err := p.attachTo(at, p.tcx); err == nil {
 		p.how = "tcx"
 		return nil
@@ -42,7 +45,7 @@ func (p *Plane) attachTo(interfaces []int, by func(int) (hook, error)) error {
 		h, err := by(i)
 		if err != nil {
 			for _, undo := range p.hooks {
-				undo()
+				undo(false)
 			}
 			p.hooks = nil
 			return fmt.Errorf("attaching to interface %d: %w", i, err)
@@ -53,11 +56,25 @@ func (p *Plane) attachTo(interfaces []int, by func(int) (hook, error)) error {
 }
 
 func (p *Plane) tcx(index int) (hook, error) {
-	l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: p.objects.Relay, Attach: ebpf.AttachTCXIngress})
-	if err != nil {
-		return nil, err
+	l := p.pins.updated(index, p.objects.Relay)
+	if l == nil {
+		var err error
+		l, err = link.AttachTCX(link.TCXOptions{Interface: index, Program: p.objects.Relay, Attach: ebpf.AttachTCXIngress})
+		if err != nil {
+			return nil, err
+		}
+		if p.pins.dir != "" {
+			if err := l.Pin(p.pins.hook(index)); err != nil {
+				return nil, errors.Join(err, l.Close())
+			}
+		}
 	}
-	return func() { _ = l.Close() }, nil
+	return func(leave bool) {
+		if !leave {
+			_ = l.Unpin() // not pinned is as good
+		}
+		_ = l.Close()
+	}, nil
 }
 
 // priority is where our filter stands among others of clsact (ours: any; it
@@ -83,5 +100,9 @@ func (p *Plane) clsact(index int) (hook, error) {
 	if err := netlink.FilterReplace(f); err != nil {
 		return nil, err
 	}
-	return func() { _ = netlink.FilterDel(f) }, nil
+	return func(leave bool) {
+		if !leave {
+			_ = netlink.FilterDel(f)
+		}
+	}, nil
 }

@@ -31,6 +31,12 @@ type Rule struct {
 	Jitter  uint64 // ns times 16
 }
 
+// A Source is the stream of RTP that a flow has.
+type Source struct {
+	SSRC    uint32
+	Payload uint8 // its type
+}
+
 // Counts are what the kernel has relayed of a flow since it was installed.
 type Counts struct {
 	Packets, Bytes uint64

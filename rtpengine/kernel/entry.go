@@ -86,20 +86,51 @@ func (f Flow) Install(r Rule) error {
 	return nil
 }
 
+// Adopt takes up a flow that an earlier process has left, if it is still the
+// one that the rule says; else it is removed. What stream it is only the flow
+// knows.
+func (f Flow) Adopt(r Rule) (Source, bool) {
+	if f.p.settled.Load() || !f.Installed() {
+		return Source{}, false
+	}
+	via, err := f.p.routes.to(r.To.Addr(), r.From.Addr())
+	if err != nil || !f.is(r, via) {
+		f.Remove()
+		return Source{}, false
+	}
+	f.p.adopted[f.e] = true
+	return Source{hostOrder(f.e.ssrc), uint8(f.e.payload)}, true
+}
+
+// is says that the entry has the flow of a rule.
+func (f Flow) is(r Rule, via route) bool {
+	e := f.e
+	return e.oif == via.index && e.mtu == via.mtu && e.flags == flags(r, via) &&
+		e.class == traffic && e.hops == hops &&
+		e.raddr == words(r.Remote.Addr()) && e.rport == bigEndian(r.Remote.Port()) &&
+		e.saddr == words(r.From.Addr()) && e.sport == bigEndian(r.From.Port()) &&
+		e.daddr == words(r.To.Addr()) && e.dport == bigEndian(r.To.Port())
+}
+
+// flags of the entry of a rule.
+func flags(r Rule, via route) (n uint16) {
+	if r.To.Addr().Is6() {
+		n |= isV6
+	}
+	if via.local {
+		n |= isLocal
+	}
+	if r.Plain {
+		n |= isPlain
+	}
+	return n
+}
+
 // fill writes an entry that does not hold.
 func (f Flow) fill(r Rule, via route) {
 	e := f.e
 	e.oif, e.mtu, e.ssrc = via.index, via.mtu, hostOrder(r.SSRC)
-	e.class, e.hops, e.flags = traffic, hops, 0
-	if r.To.Addr().Is6() {
-		e.flags |= isV6
-	}
-	if via.local {
-		e.flags |= isLocal
-	}
-	if r.Plain {
-		e.flags |= isPlain
-	}
+	e.class, e.hops, e.flags = traffic, hops, flags(r, via)
 	e.raddr, e.saddr, e.daddr = words(r.Remote.Addr()), words(r.From.Addr()), words(r.To.Addr())
 	e.rport, e.sport, e.dport = bigEndian(r.Remote.Port()), bigEndian(r.From.Port()), bigEndian(r.To.Port())
 	own := f.p.local(e)

@@ -14,12 +14,24 @@ type Plane struct{}
 type Flow struct{}
 
 // Open fails: user space relays.
-func Open([]netip.Addr, uint16, uint16) (*Plane, error) {
+func Open([]netip.Addr, uint16, uint16, string) (*Plane, error) {
 	return nil, errors.New("the kernel's part is for amd64 only")
 }
 
 // Close does nothing.
 func (*Plane) Close() {}
+
+// HandOver does nothing.
+func (*Plane) HandOver() {}
+
+// Inherited is false.
+func (*Plane) Inherited() bool { return false }
+
+// Settle does nothing.
+func (*Plane) Settle() {}
+
+// Pinned is empty.
+func (*Plane) Pinned() (string, error) { return "", nil }
 
 // How is empty.
 func (*Plane) How() string { return "" }
@@ -29,6 +41,9 @@ func (*Plane) Flow(netip.AddrPort) (Flow, bool) { return Flow{}, false }
 
 // Install does nothing.
 func (Flow) Install(Rule) error { return errors.ErrUnsupported }
+
+// Adopt is false.
+func (Flow) Adopt(Rule) (Source, bool) { return Source{}, false }
 
 // Remove does nothing.
 func (Flow) Remove() {}

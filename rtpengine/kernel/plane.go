@@ -34,6 +34,8 @@ const (
 type Plane struct {
 	objects relayObjects
 	hooks   []hook
+	pins    pins
+	unpin   error // why nothing is pinned
 	how     string
 	locals  []netip.Addr
 	first   uint16
@@ -43,22 +45,31 @@ type Plane struct {
 	entries []entry
 	routes  routes
 	epoch   atomic.Uint32 // grows when routes, links or addresses change
+	settled atomic.Bool   // no flow is of a process before
+	adopted map[*entry]bool
 	stop    chan struct{}
 	wait    sync.WaitGroup
 }
 
 // Open loads the program for the ports of our addresses, attaches it to the
 // interfaces that have them and to loopback, and begins to renew the lease.
-func Open(locals []netip.Addr, first, last uint16) (*Plane, error) {
+//
+// pin, if any, is a directory in a BPF file system. A process that ends by
+// HandOver, or without a word, leaves its flows there. If Inherited says that
+// there are some, Adopt is to be asked for each, and then Settle.
+func Open(locals []netip.Addr, first, last uint16, pin string) (*Plane, error) {
 	first += first % 2
 	p := &Plane{
 		locals: locals, first: first, pairs: (int(last) - int(first) + 1) / 2, stop: make(chan struct{}),
-		routes: routes{known: map[[2]netip.Addr]route{}},
+		routes: routes{known: map[[2]netip.Addr]route{}}, adopted: map[*entry]bool{},
 	}
 	if len(locals) > maxLocals || p.pairs < 1 {
 		return nil, fmt.Errorf("%d addresses and %d pairs of ports; at most %d addresses", len(locals), p.pairs, maxLocals)
 	}
 	var err error
+	if pin != "" {
+		p.pins, p.unpin = openPins(pin, locals, first, last)
+	}
 	if p.routes.netlink, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
@@ -71,23 +82,56 @@ func Open(locals []netip.Addr, first, last uint16) (*Plane, error) {
 	return p, nil
 }
 
-// Close detaches and unloads everything.
-func (p *Plane) Close() {
+// Close removes all flows, and detaches and unloads everything.
+func (p *Plane) Close() { p.close(false) }
+
+// HandOver is Close, but the flows are left to the next process, which has
+// as long as a lease is. Where nothing is pinned it is the same.
+func (p *Plane) HandOver() { p.close(p.pins.dir != "") }
+
+func (p *Plane) close(leave bool) {
 	close(p.stop)
-	for _, h := range p.hooks {
-		h()
-	}
 	p.wait.Wait()
-	if p.memory != nil {
-		p.flush()
-		_ = unix.Munmap(p.memory)
+	for _, h := range p.hooks {
+		h(leave)
 	}
-	if p.lease != nil {
-		_ = unix.Munmap(p.lease)
+	switch {
+	case p.memory == nil || p.lease == nil:
+	case leave:
+		p.renew()
+	default:
+		p.flush()
+	}
+	for _, m := range [][]byte{p.memory, p.lease} {
+		if m != nil {
+			_ = unix.Munmap(m)
+		}
 	}
 	_ = p.objects.Close()
-	p.routes.netlink.Close()
+	p.pins.close(leave)
+	if p.routes.netlink != nil {
+		p.routes.netlink.Close()
+	}
 }
+
+// Inherited says that flows of an earlier process may go on.
+func (p *Plane) Inherited() bool { return !p.settled.Load() }
+
+// Settle ends the flows of an earlier process that nobody has adopted; from now
+// on the lease is renewed.
+func (p *Plane) Settle() {
+	for i := range p.entries {
+		if e := &p.entries[i]; !p.adopted[e] {
+			atomic.OrUint32(&e.gen, 1)
+		}
+	}
+	clear(p.adopted)
+	p.settled.Store(true)
+}
+
+// Pinned says where flows outlive the process, or why they do not; nil and ""
+// if nobody asked for it.
+func (p *Plane) Pinned() (dir string, err error) { return p.pins.dir, p.unpin }
 
 // How says by what the program is attached: tcx or clsact.
 func (p *Plane) How() string { return p.how }
@@ -128,20 +172,35 @@ func (p *Plane) load() error {
 	); err != nil {
 		return fmt.Errorf("eBPF constants: %w", err)
 	}
-	if err := spec.LoadAndAssign(&p.objects, nil); err != nil {
+	theirs := p.pins.maps(spec)
+	if err := spec.LoadAndAssign(&p.objects, &ebpf.CollectionOptions{MapReplacements: theirs}); err != nil {
 		return fmt.Errorf("loading eBPF: %w", err)
+	}
+	for _, m := range theirs {
+		_ = m.Close() // it was doubled
+	}
+	p.settled.Store(len(theirs) == 0)
+	if len(theirs) > 0 || p.pins.dir == "" {
+		return nil
+	}
+	if err := p.pins.keep(&p.objects); err != nil {
+		p.pins.close(false)
+		p.pins, p.unpin = pins{}, err
 	}
 	return nil
 }
 
-// mapMemory maps the table and the lease. No entry holds.
+// mapMemory maps the table and the lease. No entry holds, but those of a
+// process before.
 func (p *Plane) mapMemory() (err error) {
 	n := len(p.locals) * p.pairs
 	if p.memory, err = shared(p.objects.Entries, n*int(unsafe.Sizeof(entry{}))); err != nil {
 		return err
 	}
 	p.entries = unsafe.Slice((*entry)(unsafe.Pointer(&p.memory[0])), n)
-	p.flush()
+	if p.settled.Load() {
+		p.flush()
+	}
 	p.lease, err = shared(p.objects.Lease, 8)
 	return err
 }
@@ -177,7 +236,9 @@ func (p *Plane) watch() error {
 	); err != nil {
 		return fmt.Errorf("watching routes: %w", err)
 	}
-	p.renew()
+	if p.settled.Load() {
+		p.renew()
+	}
 	p.wait.Go(func() {
 		tick := time.NewTicker(leaseEvery)
 		defer tick.Stop()
@@ -187,7 +248,9 @@ func (p *Plane) watch() error {
 			case <-p.stop:
 				return
 			case <-tick.C:
-				p.renew()
+				if p.settled.Load() {
+					p.renew()
+				}
 				continue
 			case _, ok = <-links:
 			case _, ok = <-routed:

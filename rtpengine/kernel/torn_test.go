@@ -13,7 +13,7 @@ import (
 // open loads the plane for a loopback address, or skips.
 func open(t *testing.T) *Plane {
 	t.Helper()
-	p, err := Open([]netip.Addr{netip.MustParseAddr("127.0.0.1")}, 27000, 27099)
+	p, err := Open([]netip.Addr{netip.MustParseAddr("127.0.0.1")}, 27000, 27099, "")
 	if err != nil {
 		t.Skipf("no eBPF here: %v", err)
 	}
@@ -136,7 +136,7 @@ func TestLeaseEnds(t *testing.T) {
 func TestClsact(t *testing.T) {
 	p := open(t)
 	for _, h := range p.hooks {
-		h()
+		h(false)
 	}
 	p.hooks = nil
 	at, err := p.interfaces()

@@ -1,0 +1,177 @@
+package rtpengine
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// bpfs mounts a BPF file system.
+func bpfs(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("bpf", dir, "bpf", 0, "mode=0700"); err != nil {
+		t.Skipf("no BPF file system here: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return filepath.Join(dir, "sotto")
+}
+
+// pinnedEngine is an engine whose flows outlive it.
+func pinnedEngine(t *testing.T, pin string, s *shelf) *Engine {
+	t.Helper()
+	local := netip.MustParseAddr("127.0.0.1")
+	e, err := New(Config{
+		Addresses: []Address{{local, local}}, PortMin: 28000, PortMax: 28999, Workers: 1, Plane: PlaneKernel,
+		Pin: pin, Keep: s.keep,
+	})
+	if err != nil {
+		t.Skipf("no eBPF here: %v", err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// pinnedCall is a call over loopback that such an engine relays.
+func pinnedCall(t *testing.T, e *Engine) *kernelCall {
+	t.Helper()
+	s := stage{"lo", [2]string{"127.0.0.1", "127.0.0.1"}, [2]string{"127.0.0.1", "127.0.0.1"}, [2]string{}}
+	c := &kernelCall{t: t, e: e, caller: udp{s.phone(t, Caller), t}, callee: udp{s.phone(t, Callee), t}}
+	describe(t, e, c.caller.UDPConn, c.callee.UDPConn)
+	r, _ := e.Query(1)
+	c.to = [2]netip.AddrPort{r.Streams[0].Caller.Relay, r.Streams[0].Callee.Relay}
+	c.both(1)
+	c.both(2)
+	c.withoutUser(func() { c.both(3) })
+	return c
+}
+
+// lapsed waits until nothing is relayed any more, and says how long it took.
+func (c *kernelCall) lapsed() time.Duration {
+	c.t.Helper()
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		c.caller.send(rtpPacket(100, "late"), c.to[Caller])
+		_ = c.callee.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		if _, _, err := c.callee.ReadFromUDPAddrPort(make([]byte, 2000)); err != nil {
+			return time.Since(began)
+		}
+		if time.Since(began) > patience {
+			c.t.Fatal("nobody is there, and flows go on")
+		}
+	}
+}
+
+// The kernel relays on while one process ends and the next one has not begun.
+// That one takes the flows up: no packet of theirs is in user space.
+func TestFlowsOutliveTheProcess(t *testing.T) {
+	pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
+	e := pinnedEngine(t, pin, s)
+	c := pinnedCall(t, e)
+	e.HandOver()
+	c.both(4)
+	c.e = pinnedEngine(t, pin, s)
+	c.both(5)
+	if n := c.e.Restore(s.has()); n != 1 {
+		t.Fatalf("%d sessions restored", n)
+	}
+	c.withoutUser(func() {
+		for seq := byte(6); seq < 20; seq++ {
+			c.both(seq)
+		}
+	})
+	r, _ := c.e.Query(1)
+	caller := r.Streams[0].Caller
+	if !caller.Kernel || caller.Packets != 15 || caller.Lost != 0 || time.Since(caller.LastHeard) > patience {
+		t.Errorf("%+v", caller)
+	}
+	if got := c.e.Relayed(); got != (Relayed{Kernel: 30, Flows: 2}) {
+		t.Errorf("%+v", got)
+	}
+	time.Sleep(leaseTime) // which is renewed
+	c.withoutUser(func() { c.both(20) })
+	c.endsAtOnce()
+	c.e.Close()
+	if left, err := os.ReadDir(pin); err != nil || len(left) > 0 {
+		t.Errorf("after the end there are %v, %v", left, err)
+	}
+}
+
+// leaseTime is longer than the kernel's part goes on without user space.
+const leaseTime = 2500 * time.Millisecond
+
+// What nobody takes up ends: with the lease, and at once when the next process
+// does not know of it, or knows something else.
+func TestFlowsOfTheDeadEnd(t *testing.T) {
+	t.Run("nobody comes", func(t *testing.T) {
+		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
+		e := pinnedEngine(t, pin, s)
+		c := pinnedCall(t, e)
+		e.HandOver()
+		if took := c.lapsed(); took > leaseTime {
+			t.Errorf("flows went on for %v", took)
+		}
+		c.e = pinnedEngine(t, pin, s) // late, but the flows are there
+		c.e.Restore(s.has())
+		eventuallyKernel(c)
+	})
+	t.Run("not known", func(t *testing.T) {
+		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
+		e := pinnedEngine(t, pin, s)
+		c := pinnedCall(t, e)
+		e.HandOver()
+		c.both(4)
+		c.e = pinnedEngine(t, pin, s)
+		c.e.Restore(nil)
+		c.caller.send(rtpPacket(5, "gone"), c.to[Caller])
+		c.silent(c.callee, "a call that the next process does not know")
+	})
+	t.Run("forced to user space", func(t *testing.T) {
+		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
+		e := pinnedEngine(t, pin, s)
+		c := pinnedCall(t, e)
+		e.UserSpace(1, true)
+		e.HandOver()
+		c.e = pinnedEngine(t, pin, s)
+		c.e.Restore(s.has())
+		c.both(4)
+		c.both(5)
+		if got := c.e.Relayed(); got != (Relayed{User: 4}) {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("another rival", func(t *testing.T) {
+		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
+		e := pinnedEngine(t, pin, s)
+		pinnedCall(t, e)
+		other, err := New(e.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		if _, why := other.Plane(); other.kernel.Inherited() || other.Relayed().Flows != 0 {
+			t.Errorf("a second process took the first one's flows: %s", why)
+		}
+		if e.Relayed().Flows != 2 {
+			t.Error("a second process ended the first one's flows")
+		}
+	})
+}
+
+// eventuallyKernel waits until the kernel relays again: its lease is renewed
+// some times in a second.
+func eventuallyKernel(c *kernelCall) {
+	c.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		before := c.e.Relayed().Kernel
+		c.both(101)
+		if c.e.Relayed().Kernel == before+2 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	c.t.Error("the kernel does not relay again")
+}
