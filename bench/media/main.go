@@ -36,8 +36,8 @@ type options struct {
 
 func main() {
 	var err error
-	if len(os.Args) > 1 && os.Args[1] == "relay" {
-		err = relayMain(os.Args[2:])
+	if sub := subcommand(os.Args); sub != nil {
+		err = sub(os.Args[2:])
 	} else {
 		var o options
 		flag.DurationVar(&o.lasting, "for", 2*time.Second, "length of a turn")
@@ -51,6 +51,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// subcommand is another job of this program; nil: to compare.
+func subcommand(args []string) func([]string) error {
+	if len(args) < 2 {
+		return nil
+	}
+	return map[string]func([]string) error{"relay": relayMain, "soak": soakMain, "soaked": soakedMain}[args[1]]
 }
 
 // openFiles is enough for many sessions of any contestant, which open four

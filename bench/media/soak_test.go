@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+)
+
+// The test's program is also the engine's process.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "soaked" {
+		if err := soakedMain(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "soaked:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Calls come and go for some seconds, with each plane. No packet that came to
+// the relay is lost, each is accounted for, and nothing of the calls is left.
+// `make soak` is the same, for longer.
+func TestSoak(t *testing.T) {
+	if testing.Short() || os.Getuid() != 0 {
+		t.Skip("it takes root, and some seconds")
+	}
+	t.Run("kernel", func(t *testing.T) {
+		if part := briefly(t, "kernel"); part < 0.9 {
+			t.Errorf("the kernel relayed only %.3f of the packets", part)
+		}
+	})
+	t.Run("user", func(t *testing.T) {
+		if part := briefly(t, "user"); part > 0 {
+			t.Errorf("the kernel relayed %.3f of the packets", part)
+		}
+	})
+}
+
+// briefly soaks a plane for some seconds, and says which part of the packets
+// the kernel relayed.
+func briefly(t *testing.T, plane string) float64 {
+	t.Helper()
+	s := soak{
+		lasting: 6 * time.Second, every: time.Second, sessions: 40, rate: 50, life: 2 * time.Second,
+		plane: plane, pause: time.Millisecond, rest: time.Second, out: t.Output(),
+	}
+	a, err := s.run()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.verdict(); err != nil {
+		t.Error(err)
+	}
+	if a.last.Begun < 100 || a.sent < 12000 {
+		t.Errorf("only %d calls and %d packets", a.last.Begun, a.sent)
+	}
+	return float64(a.last.Relayed.Kernel) / float64(a.sent)
+}
