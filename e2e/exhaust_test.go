@@ -11,7 +11,9 @@ import (
 // carries nothing of it. When the ports have rested, calls go through again.
 func TestExhaustedEngine(t *testing.T) {
 	t.Parallel()
-	s := newLab(t, false).serve(acquainted + "\nmedia: {ports: 20000-20003, rest: 1s}")
+	l := newLab(t, false)
+	l.media = ", ports: 20000-20003, rest: 1s"
+	s := l.serve(acquainted)
 	for _, u := range []string{"alice", "bob", "carol", "mallory"} {
 		s.set(u, "protect_ip", "always")
 	}

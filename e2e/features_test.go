@@ -16,9 +16,11 @@ type pair struct {
 }
 
 // newPair starts two phones; more is for bob's.
-func newPair(t *testing.T, more ...string) *pair {
+func newPair(t *testing.T, plane string, more ...string) *pair {
 	t.Helper()
-	s := newLab(t, false).serve(acquainted)
+	l := newLab(t, false)
+	l.plane = plane
+	s := l.serve(acquainted)
 	for _, u := range []string{"alice", "bob", "carol"} {
 		s.set(u, "protect_ip", "always")
 	}
@@ -59,7 +61,11 @@ func (p *pair) ends() {
 // heard again.
 func TestHold(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
+	inEachPlane(t, hold)
+}
+
+func hold(t *testing.T, plane string) {
+	p := newPair(t, plane)
 	p.talks()
 	p.alice.holds(p.bob)
 	p.bob.holds(p.alice)
@@ -69,6 +75,7 @@ func TestHold(t *testing.T) {
 	audible(p.bob.host)
 	p.bob.hangsUp()
 	p.ends()
+	p.s.relayed()
 	eventually(t, "bob has heard alice", func() bool { return p.bob.hears(callerTone) })
 	eventually(t, "alice has heard bob", func() bool { return p.alice.hears(calleeTone) })
 }
@@ -77,7 +84,7 @@ func TestHold(t *testing.T) {
 // does not answer.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, "inc_timeout=3")
+	p := newPair(t, chosenPlane(), "inc_timeout=3")
 	t.Log("the caller gives up")
 	p.rings()
 	p.alice.hangsUp()
@@ -96,7 +103,7 @@ func TestRefusals(t *testing.T) {
 // ringing and is told that the call was answered elsewhere.
 func TestTwoDevices(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
+	p := newPair(t, chosenPlane())
 	tablet := p.s.linphoneOn("tablet", "bob", "udp")
 	rung := tablet.mark()
 	p.rings()
@@ -158,33 +165,41 @@ func TestTransfer(t *testing.T) {
 	t.Parallel()
 	t.Run("blind", func(t *testing.T) {
 		t.Parallel()
-		p := newPair(t)
-		carol := p.s.linphone("carol", "udp")
-		p.talks()
-		rung, bobs := carol.mark(), p.bob.mark()
-		p.alice.p.types("transfer sip:carol@" + domain)
-		carol.rings(rung)
-		carol.answers()
-		carol.talks(rung)
-		p.connected(carol, rung, bobs)
+		inEachPlane(t, blindTransfer)
 	})
 	t.Run("attended", func(t *testing.T) {
 		t.Parallel()
-		p := newPair(t)
-		carol := p.s.linphone("carol", "udp")
-		p.talks()
-		p.alice.p.types("pause")
-		p.alice.p.says(p.dialled, `to (LinphoneCallPaused)\b`)
-		asked, rung := p.alice.mark(), carol.mark()
-		p.alice.call("sip:carol@" + domain)
-		carol.rings(rung)
-		carol.answers()
-		p.alice.talks(asked)
-		carol.talks(rung)
-		bobs := p.bob.mark()
-		p.alice.p.types("transfer 1 --to-call 2")
-		p.connected(carol, rung, bobs)
+		inEachPlane(t, attendedTransfer)
 	})
+}
+
+func blindTransfer(t *testing.T, plane string) {
+	p := newPair(t, plane)
+	carol := p.s.linphone("carol", "udp")
+	p.talks()
+	rung, bobs := carol.mark(), p.bob.mark()
+	p.alice.p.types("transfer sip:carol@" + domain)
+	carol.rings(rung)
+	carol.answers()
+	carol.talks(rung)
+	p.connected(carol, rung, bobs)
+}
+
+func attendedTransfer(t *testing.T, plane string) {
+	p := newPair(t, plane)
+	carol := p.s.linphone("carol", "udp")
+	p.talks()
+	p.alice.p.types("pause")
+	p.alice.p.says(p.dialled, `to (LinphoneCallPaused)\b`)
+	asked, rung := p.alice.mark(), carol.mark()
+	p.alice.call("sip:carol@" + domain)
+	carol.rings(rung)
+	carol.answers()
+	p.alice.talks(asked)
+	carol.talks(rung)
+	bobs := p.bob.mark()
+	p.alice.p.types("transfer 1 --to-call 2")
+	p.connected(carol, rung, bobs)
 }
 
 // connected waits until bob and carol hear one another and alice is out of it,
@@ -212,4 +227,5 @@ func (p *pair) connected(carol *linphone, rung, bobs int) {
 		}
 	}
 	p.s.idle()
+	p.s.relayed()
 }

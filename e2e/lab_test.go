@@ -33,7 +33,10 @@ type lab struct {
 	dir    string
 	router string // network namespace
 	six    bool   // IPv6 instead of IPv4
+	plane  string // by what the server relays media
+	media  string // more for the server's media section
 
+	installed  bool // the server has a binary of its own, which may be replaced
 	uncaptured bool // no captures, for very many packets
 	hosts      map[string]*host
 }
@@ -57,7 +60,7 @@ func newLab(t *testing.T, six bool) *lab {
 	needs(t, "ip", "tcpdump")
 	l := &lab{
 		t: t, prefix: fmt.Sprintf("so%d-%d", os.Getpid(), labs.Add(1)),
-		dir: t.TempDir(), six: six, hosts: map[string]*host{},
+		dir: t.TempDir(), six: six, plane: chosenPlane(), hosts: map[string]*host{},
 	}
 	l.router = l.prefix + "-r"
 	t.Cleanup(func() {

@@ -56,6 +56,7 @@ type server struct {
 	*host
 	bin    string
 	config string
+	pins   string // a BPF file system
 	proc   *program
 }
 
@@ -68,12 +69,18 @@ func (l *lab) serve(extra string) *server {
 		l.t.Fatal(err)
 	}
 	s := &server{host: l.host("server"), bin: bin}
+	s.pins = filepath.Join(s.dir, "bpf")
+	if l.installed {
+		s.bin = filepath.Join(s.dir, "sotto")
+		s.install(bin)
+	}
 	text := fmt.Sprintf(`domains: [%s]
 listen: ["udp:%[2]s", "tcp:%[2]s", "tls:%[3]s"]
 data_dir: %[4]s
 notice: {min_delay: 1s, max_delay: 2s}
 log: {level: info}
-%[5]s`, domain, s.at(5060), s.at(5061), s.data(), extra)
+media: {plane: %[5]s, pin: %[6]s%[7]s}
+%[8]s`, domain, s.at(5060), s.at(5061), s.data(), l.plane, s.pinDir(), l.media, extra)
 	s.config = s.write("sotto.yaml", []byte(text))
 	s.start()
 	for _, u := range []string{"alice", "bob", "carol", "mallory"} {

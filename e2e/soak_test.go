@@ -27,7 +27,8 @@ func TestSoak(t *testing.T) {
 	}
 	l := newLab(t, false)
 	l.uncaptured = true
-	s := l.serve(acquainted + "\nmedia: {ports: 20000-29999, rest: 1s}")
+	l.media = ", ports: 20000-29999, rest: 1s"
+	s := l.serve(acquainted)
 	s.set("alice", "protect_ip", "always")
 	s.set("bob", "protect_ip", "always")
 	alice, bob := s.sipp("alice", "udp"), s.sipp("bob", "udp")

@@ -6,7 +6,7 @@ import "fmt"
 type planeCmd struct {
 	place
 	Call string `arg:"" help:"The call, as sotto calls names it."`
-	To   string `arg:"" enum:"user,auto" help:"user, where captures and filters see each packet; or auto, as all calls are."`
+	To   string `arg:"" enum:"user,auto" help:"user, where captures and filters see each packet; or auto, as all others."`
 }
 
 // Run implements the verb.
