@@ -9,13 +9,14 @@
 # leaktest-kamailio  sotto leaktest over Kamailio with rtpengine, and over Sotto
 # bench-media  relaying, beside rtpengine, a forwarder in C and no relay, in the same run (root)
 # attacks  attacks on the media of calls, and on rtpengine's in the same run
+# soak   2,000 relayed sessions for ten minutes while calls come and go; each packet is accounted for (root)
 # bench-flood  users' calls while 20,000 hostile datagrams a second come in
 # ks     do a stranger's times over real sockets tell a recipient's state? prints p-values
 # bench-sip  registrations and calls, beside Kamailio in the same run
 
 FUZZTIME ?= 60s
 
-.PHONY: try demo test race check fuzz mutants bench bench-media bench-sip leaktest-kamailio attacks bench-flood ks
+.PHONY: try demo test race check fuzz mutants bench bench-media soak bench-sip leaktest-kamailio attacks bench-flood ks
 
 try:
 	go run ./cmd/sotto try
@@ -44,6 +45,9 @@ bench:
 
 bench-media:
 	scripts/bench-media.sh
+
+soak:
+	scripts/soak.sh
 
 bench-sip:
 	scripts/bench-sip.sh

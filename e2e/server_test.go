@@ -79,7 +79,7 @@ listen: ["udp:%[2]s", "tcp:%[2]s", "tls:%[3]s"]
 data_dir: %[4]s
 notice: {min_delay: 1s, max_delay: 2s}
 log: {level: info}
-media: {plane: %[5]s, pin: %[6]s%[7]s}
+media: {plane: %[5]s, pin: %[6]q%[7]s}
 %[8]s`, domain, s.at(5060), s.at(5061), s.data(), l.plane, s.pinDir(), l.media, extra)
 	s.config = s.write("sotto.yaml", []byte(text))
 	s.start()

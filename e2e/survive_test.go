@@ -15,14 +15,16 @@ import (
 // kernel's plane no packet is lost meanwhile.
 func TestAudioSurvivesTheServer(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(*server){
-		"kill -9": func(s *server) {
+	for name, end := range map[string]func(*server) (begun time.Time){
+		"kill -9": func(s *server) time.Time {
 			s.kill()
 			time.Sleep(500 * time.Millisecond)
+			begun := time.Now()
 			s.start()
+			return begun
 		},
-		"hand over": func(s *server) {
-			mark := s.proc.mark()
+		"hand over": func(s *server) time.Time {
+			begun, mark := time.Now(), s.proc.mark()
 			s.install(s.bin)
 			if err := s.proc.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
 				s.lab.t.Fatal(err)
@@ -30,6 +32,7 @@ func TestAudioSurvivesTheServer(t *testing.T) {
 			s.proc.says(mark, `handing over to .*; calls go on`)
 			s.proc.says(mark, `serving `+domain)
 			s.runs()
+			return begun
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +79,7 @@ func (s *server) runs() {
 }
 
 // surviveIn is one call during which the server ends and comes back.
-func surviveIn(s *server, alice *baresip, bob *linphone, end func(*server)) {
+func surviveIn(s *server, alice *baresip, bob *linphone, end func(*server) time.Time) {
 	t := s.lab.t
 	from := time.Now()
 	rung := bob.mark()
@@ -90,14 +93,14 @@ func surviveIn(s *server, alice *baresip, bob *linphone, end func(*server)) {
 	audible(bob.host)
 	time.Sleep(2 * time.Second) // what packets teach is kept within one
 
-	at := time.Now()
-	end(s)
-	away := time.Since(at)
+	r := outage{at: time.Now()}
+	r.begun = end(s)
+	r.away = time.Since(r.at)
 	bob.plays(calleeTone) // and records what is heard from now on
 	audible(alice.host)
 	audible(bob.host)
-	s.gap(at, away, bob.host, alice.host)
-	s.gap(at, away, alice.host, bob.host)
+	s.gap(r, bob.host, alice.host)
+	s.gap(r, alice.host, bob.host)
 	bob.hangsUp()
 	alice.over(dialled)
 	bob.over(rung)
@@ -108,31 +111,40 @@ func surviveIn(s *server, alice *baresip, bob *linphone, end func(*server)) {
 	s.relayed()
 }
 
+// An outage is when a server ended, when the next one was started, and how
+// long nobody could have answered.
+type outage struct {
+	at, begun time.Time
+	away      time.Duration
+}
+
 // lease is how long the kernel relays on for a process that is away, at least.
 const lease = 1500 * time.Millisecond
 
 // gap says what a restart took of what one phone sent to another: the longest
 // time in which nothing came, and the packets that were lost. If the kernel
 // relayed there are none, unless the machine was so busy that a lease ended.
-func (s *server) gap(at time.Time, away time.Duration, from, to *host) {
+func (s *server) gap(r outage, from, to *host) {
 	t := s.lab.t
 	t.Helper()
 	came := streamOf(to, false)
-	lost, last := 0, at
+	lost, last := 0, r.at
 	for id, when := range streamOf(from, true) {
 		_, ok := came[id]
-		if !ok && when.After(at) && time.Since(when) > onItsWay {
+		if !ok && when.After(r.at) && time.Since(when) > onItsWay {
 			lost++
 			last = later(last, when)
 		}
 	}
-	t.Logf("plane %s, server away %v: %s heard nothing for %v, lost %d packets of %s, who paused for %v at most",
-		s.lab.plane, away.Round(time.Millisecond), to.name, longestGap(to, at, false).Round(time.Millisecond), lost,
-		from.name, longestGap(from, at, true).Round(time.Millisecond))
-	if s.lab.plane == kernelPlane && away < lease && lost > 0 {
-		t.Errorf("%d packets were lost, the last of them %v after the server's end", lost, last.Sub(at))
+	t.Logf("plane %s, away for %v: %s heard nothing for %v, until %v after the start; lost %d packets of %s, "+
+		"who paused for %v at most", s.lab.plane, ms(r.away), to.name, ms(longestGap(to, r.at, false)),
+		ms(last.Sub(r.begun)), lost, from.name, ms(longestGap(from, r.at, true)))
+	if s.lab.plane == kernelPlane && r.away < lease && lost > 0 {
+		t.Errorf("%d packets were lost, the last of them %v after the server's end", lost, last.Sub(r.at))
 	}
 }
+
+func ms(d time.Duration) time.Duration { return max(0, d.Round(time.Millisecond)) }
 
 // onItsWay is how long a packet may take, and a capture until it is written.
 const onItsWay = 2 * time.Second

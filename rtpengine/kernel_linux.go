@@ -19,13 +19,16 @@ const (
 
 // openPlane opens the kernel's part if it is wanted.
 func (e *Engine) openPlane() error {
-	if e.cfg.Listen != nil || e.cfg.Plane == "" || e.cfg.Plane == PlaneUser {
-		e.why = "media.plane is user"
-		return nil
-	}
 	locals := make([]netip.Addr, 0, len(e.cfg.Addresses))
 	for _, a := range e.cfg.Addresses {
 		locals = append(locals, a.Local)
+	}
+	if e.cfg.Listen != nil || e.cfg.Plane == "" || e.cfg.Plane == PlaneUser {
+		e.why = "media.plane is user"
+		if e.cfg.Pin != "" {
+			kernel.Forget(locals, e.cfg.PortMin, e.cfg.PortMax, e.cfg.Pin)
+		}
+		return nil
 	}
 	k, err := kernel.Open(locals, e.cfg.PortMin, e.cfg.PortMax, e.cfg.Pin)
 	switch {
@@ -49,9 +52,9 @@ func pinned(k *kernel.Plane) string {
 	dir, err := k.Pinned()
 	switch {
 	case err != nil:
-		return "; they end with the process: " + err.Error()
+		return "; flows end with the process: " + err.Error()
 	case dir != "":
-		return "; they outlive a restart"
+		return "; flows outlive a restart"
 	}
 	return ""
 }

@@ -95,8 +95,14 @@ func TestFlowsOutliveTheProcess(t *testing.T) {
 	c.withoutUser(func() { c.both(20) })
 	c.endsAtOnce()
 	c.e.Close()
+	nothingIn(t, pin)
+}
+
+// nothingIn fails if something is pinned.
+func nothingIn(t *testing.T, pin string) {
+	t.Helper()
 	if left, err := os.ReadDir(pin); err != nil || len(left) > 0 {
-		t.Errorf("after the end there are %v, %v", left, err)
+		t.Errorf("left are %v, %v", left, err)
 	}
 }
 
@@ -142,6 +148,37 @@ func TestFlowsOfTheDeadEnd(t *testing.T) {
 		if got := c.e.Relayed(); got != (Relayed{User: 4}) {
 			t.Errorf("%+v", got)
 		}
+	})
+	t.Run("user space follows", func(t *testing.T) {
+		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
+		e := pinnedEngine(t, pin, s)
+		c := pinnedCall(t, e)
+		e.HandOver()
+		cfg := e.cfg
+		cfg.Plane = PlaneUser
+		next, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(next.Close)
+		c.caller.send(rtpPacket(4, "gone"), c.to[Caller])
+		c.silent(c.callee, "a flow of a process that no other of its kind follows")
+		nothingIn(t, pin)
+	})
+	t.Run("other ports follow", func(t *testing.T) {
+		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
+		e := pinnedEngine(t, pin, s)
+		c := pinnedCall(t, e)
+		e.HandOver()
+		c.lapsed()
+		cfg := e.cfg
+		cfg.PortMin += 100
+		next, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next.Close()
+		nothingIn(t, pin)
 	})
 	t.Run("another rival", func(t *testing.T) {
 		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}

@@ -18,6 +18,9 @@ func Open([]netip.Addr, uint16, uint16, string) (*Plane, error) {
 	return nil, errors.New("the kernel's part is for amd64 only")
 }
 
+// Forget does nothing.
+func Forget([]netip.Addr, uint16, uint16, string) {}
+
 // Close does nothing.
 func (*Plane) Close() {}
 

@@ -36,7 +36,8 @@ type pins struct {
 	lock int    // of the directory
 }
 
-// openPins makes the directory of a plane below base, and locks it.
+// openPins makes the directory of a plane below base, and locks it. Others that
+// nobody can take up any more are removed.
 func openPins(base string, locals []netip.Addr, first, last uint16) (p pins, err error) {
 	var fs unix.Statfs_t
 	err = unix.Statfs(base, &fs)
@@ -44,7 +45,7 @@ func openPins(base string, locals []netip.Addr, first, last uint16) (p pins, err
 		err = unix.Statfs(filepath.Dir(base), &fs)
 	}
 	if err != nil || fs.Type != unix.BPF_FS_MAGIC {
-		return p, errors.Join(fmt.Errorf("%s is not in a BPF file system", base), err)
+		return p, errors.Join(fmt.Errorf("media.pin: %s is not in a BPF file system", base), err)
 	}
 	var ns unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &ns); err != nil {
@@ -67,7 +68,49 @@ func openPins(base string, locals []netip.Addr, first, last uint16) (p pins, err
 		_ = unix.Close(lock)
 		return p, fmt.Errorf("pinning in %s: %w", dir, errHeld)
 	}
+	sweep(base)
 	return pins{dir, lock}, nil
+}
+
+// Forget ends the flows that an earlier process with these addresses and ports
+// has left: the next one relays in user space.
+func Forget(locals []netip.Addr, first, last uint16, pin string) {
+	if p, err := openPins(pin, locals, first+first%2, last); err == nil {
+		if m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir, relayMapLease), nil); err == nil {
+			_ = m.Put(uint32(0), uint64(0)) // else it ends by itself
+			_ = m.Close()
+		}
+		p.close(false)
+	}
+}
+
+// sweep removes what processes with other addresses or ports have left, once
+// nothing of it can be taken up any more.
+func sweep(base string) {
+	all, _ := os.ReadDir(base) // it has just been written to
+	for _, d := range all {
+		dir := filepath.Join(base, d.Name())
+		lock, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue // no directory
+		}
+		if unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB) == nil && lapsed(dir) {
+			pins{dir, lock}.close(false)
+			continue
+		}
+		_ = unix.Close(lock)
+	}
+}
+
+// lapsed says that a lease has ended, or that there is none.
+func lapsed(dir string) bool {
+	m, err := ebpf.LoadPinnedMap(filepath.Join(dir, relayMapLease), nil)
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist)
+	}
+	defer m.Close()
+	var until uint64
+	return m.Lookup(uint32(0), &until) == nil && monotonic() > until
 }
 
 // maps are those of the process before, if both are there and fit the program.
