@@ -16,6 +16,7 @@ var ErrStream = errors.New("stream out of step")
 type Stream struct {
 	buf     []byte
 	scanned int // bytes of buf in which no header ends
+	end     int // of the first message, once its header is there; 0: not known
 }
 
 // Write adds what was read from the connection. It fails with ErrStream when
@@ -32,50 +33,64 @@ func (s *Stream) Write(b []byte) error {
 // §3.5.1) and says how many pongs they are worth.
 func (s *Stream) Pings() int {
 	n := 0
-	if len(s.buf) > 0 && s.buf[0] == '\r' {
-		s.scanned = 0
-	}
 	for bytes.HasPrefix(s.buf, []byte("\r\n")) {
 		if bytes.HasPrefix(s.buf, []byte("\r\n\r\n")) {
 			n++
-			s.buf = s.buf[4:]
+			s.cut(4)
 			continue
 		}
 		if len(s.buf) == 2 || len(s.buf) == 3 && s.buf[2] == '\r' {
 			break // perhaps half of a ping
 		}
-		s.buf = s.buf[2:]
+		s.cut(2)
 	}
 	return n
+}
+
+// cut takes n bytes off the head of the stream.
+func (s *Stream) cut(n int) {
+	s.buf, s.scanned, s.end = s.buf[n:], max(0, s.scanned-n), 0
+	if len(s.buf) == 0 {
+		s.buf = nil
+	}
 }
 
 // Next takes the next whole message from the stream: nil without an error
 // when there is none yet; a *Reject for one that was framed but is bad;
 // ErrStream when the connection must be closed.
 func (s *Stream) Next() (sip.Message, error) {
+	if s.end == 0 {
+		if err := s.find(); err != nil {
+			return nil, err
+		}
+	}
+	if s.end == 0 || len(s.buf) < s.end {
+		return nil, nil
+	}
+	m, err := Parse(s.buf[:s.end])
+	s.cut(s.end)
+	s.scanned = 0
+	return m, err
+}
+
+// find looks for the end of the first message. Each byte is looked at once,
+// however small the pieces are in which it came.
+func (s *Stream) find() error {
 	i := bytes.Index(s.buf[s.scanned:], []byte("\r\n\r\n"))
 	if i < 0 {
 		s.scanned = max(0, len(s.buf)-3)
 		if len(s.buf) > maxBlock {
-			return nil, ErrStream
+			return ErrStream
 		}
-		return nil, nil
+		return nil
 	}
 	i += s.scanned
 	n, has, ok := contentLength(unfold(s.buf[:i]))
 	if !has || !ok {
-		return nil, ErrStream // RFC 3261 §20.14: required on streams
+		return ErrStream // RFC 3261 §20.14: required on streams
 	}
-	end := i + 4 + n
-	if len(s.buf) < end {
-		return nil, nil
-	}
-	m, err := Parse(s.buf[:end])
-	s.buf, s.scanned = s.buf[end:], 0
-	if len(s.buf) == 0 {
-		s.buf = nil
-	}
-	return m, err
+	s.end = i + 4 + n
+	return nil
 }
 
 // Waiting is the number of bytes that wait for the rest of their message.

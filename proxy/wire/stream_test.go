@@ -101,6 +101,32 @@ func TestStreamIsBounded(t *testing.T) {
 	}
 }
 
+// A large message that comes byte by byte costs a little more than in one piece,
+// not as much for each byte as for all: its header is looked at once.
+func TestStreamLooksAtAHeaderOnce(t *testing.T) {
+	head := request("Subject: a\r\n b", "X: "+strings.Repeat("x", 8000), "Content-Length: 60000")
+	for what, in := range map[string]string{
+		"body":             string(head) + strings.Repeat("x", 60000),
+		"header":           string(head),
+		"behind a bare CR": "\r" + string(head),
+	} {
+		var s Stream
+		bytewise := testing.AllocsPerRun(1, func() {
+			s = Stream{}
+			for i := range len(in) - 1 {
+				_ = s.Write([]byte{in[i]})
+				s.Pings()
+				if _, err := s.Next(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if bytewise > 100 {
+			t.Errorf("%s: %.0f allocations", what, bytewise)
+		}
+	}
+}
+
 func TestStreamWaiting(t *testing.T) {
 	var s Stream
 	in := request("Content-Length: 0")
