@@ -10,8 +10,8 @@ import (
 )
 
 // A ledger does the writes that no call waits for (the diary's, notices, recent
-// calls), one after the other, on a goroutine of its own: a worker
-// that handles messages never waits for a disk. What a full disk or a locked
+// calls), one after the other, on a goroutine of its own: a worker that
+// handles messages never waits for a disk. What a full disk or a locked
 // file does not take is tried again until it is taken.
 type ledger struct {
 	log     *slog.Logger

@@ -27,12 +27,7 @@ func (s *Store) Note(notes []Note) error {
 	if err != nil {
 		return err
 	}
-	hashes := map[string]bool{}
-	for _, n := range notes {
-		if h := pairHash(key, n.From, n.To); !n.From.IsZero() && s.recent[h] == 0 {
-			hashes[h] = true
-		}
-	}
+	hashes := s.newPairs(key, notes)
 	var kept []Silenced
 	err = s.write(func(ctx context.Context, tx *sql.Tx) (err error) {
 		for h := range hashes {
@@ -60,32 +55,43 @@ func (s *Store) Note(notes []Note) error {
 	return nil
 }
 
+// newPairs are the hashes of who turned to whom, but for those that are there
+// already. The caller holds writing.
+func (s *Store) newPairs(key []byte, notes []Note) map[string]bool {
+	hashes := map[string]bool{}
+	for _, n := range notes {
+		if h := pairHash(key, n.From, n.To); !n.From.IsZero() && s.recent[h] == 0 {
+			hashes[h] = true
+		}
+	}
+	return hashes
+}
+
 // addSilenced writes the silenced calls of notes, and decoys, and returns which were kept.
 func addSilenced(ctx context.Context, tx *sql.Tx, notes []Note) (kept []Silenced, err error) {
 	for _, n := range notes {
-		table, most := "silenced", maxSilenced
 		if n.Decoy {
-			table, most = "decoy", 0
+			err = addCall(ctx, tx, "decoy", n.Silenced, 0)
+		} else if err = addCall(ctx, tx, "silenced", n.Silenced, maxSilenced); err == nil {
+			kept = append(kept, n.Silenced)
 		}
-		c := n.Silenced
-		_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s "+
-			"(recipient, caller, verified, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?, ?)", table),
-			c.Recipient.String(), c.Caller, c.Verified, c.At.Unix(), c.Media, c.Reason, c.Notified)
-		if isConstraint(err) {
-			continue // the user was deleted meanwhile
-		}
-		if err != nil {
+		if err != nil && !isConstraint(err) { // of a constraint: the user was deleted meanwhile
 			return nil, err
-		}
-		_, err = tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %[1]s WHERE recipient = ?1 AND id <= "+
-			"(SELECT id FROM %[1]s WHERE recipient = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)", table),
-			c.Recipient.String(), most)
-		if err != nil {
-			return nil, err
-		}
-		if !n.Decoy {
-			kept = append(kept, c)
 		}
 	}
 	return kept, nil
+}
+
+// addCall writes a call into a table that keeps so many of each recipient.
+func addCall(ctx context.Context, tx *sql.Tx, table string, c Silenced, most int) error {
+	_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s "+
+		"(recipient, caller, verified, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?, ?)", table),
+		c.Recipient.String(), c.Caller, c.Verified, c.At.Unix(), c.Media, c.Reason, c.Notified)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %[1]s WHERE recipient = ?1 AND id <= "+
+		"(SELECT id FROM %[1]s WHERE recipient = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)", table),
+		c.Recipient.String(), most)
+	return err
 }

@@ -16,7 +16,8 @@ func TestNothingIsReadForWhoWasTold(t *testing.T) {
 		notified bool
 		pending  int
 	}{{true, 0}, {false, 1}} {
-		must(t, s.Note([]Note{{Silenced: Silenced{Recipient: bob, Caller: "a@b.example", At: time.Now(), Notified: who.notified}}}))
+		call := Silenced{Recipient: bob, Caller: "a@b.example", At: time.Now(), Notified: who.notified}
+		must(t, s.Note([]Note{{Silenced: call}}))
 		calls, err := s.PendingNotices(bob)
 		must(t, err)
 		if len(calls) != who.pending {
