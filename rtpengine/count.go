@@ -70,15 +70,22 @@ func (c *counts) rtp(b []byte, now time.Time) {
 	}
 	stamp, at := binary.BigEndian.Uint32(b[4:8]), now.UnixNano()
 	if c.arrived != 0 {
-		d := at - c.arrived - int64(int32(stamp-c.stamp))*int64(c.tick)>>tickBits
-		if d < 0 {
-			d = -d
-		}
-		if d < int64(time.Second) { // a jump of the clock is no jitter
-			c.jitter += uint64(d) - (c.jitter+8)>>4
-		}
+		c.jitter = shaken(c.jitter, at-c.arrived, int32(stamp-c.stamp), c.tick)
 	}
 	c.stamp, c.arrived = stamp, at
+}
+
+// shaken is the jitter with one more packet, that came so many ns after the one
+// before and has a timestamp that is so much higher (RFC 3550 A.8).
+func shaken(jitter uint64, after int64, stamps int32, tick uint32) uint64 {
+	d := after - int64(stamps)*int64(tick)>>tickBits
+	if d < 0 {
+		d = -d
+	}
+	if d >= int64(time.Second) { // a jump of the clock is no jitter
+		return jitter
+	}
+	return jitter + uint64(d) - (jitter+8)>>4
 }
 
 // begin begins to count a source, or the sequence of one that began it anew.

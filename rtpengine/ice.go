@@ -159,8 +159,8 @@ func (t *stream) check(in, out *face, lt *latch, rtcpPort bool, b []byte, from n
 	case c.Nominates && (n.checked.IsZero() || c.Priority >= n.priority || now.Sub(n.checked) > consent):
 		*n = nominee{c.Priority, now}
 		if lt.latched != from {
-			in.toUser()
-			out.toUser()
+			in.withdraw()
+			out.withdraw()
 			lt.latched, lt.nominated = from, true
 		}
 	}

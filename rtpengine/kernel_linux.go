@@ -78,7 +78,7 @@ func (e *Engine) UserSpace(id ID, only bool) bool {
 	defer s.loop.mu.Unlock()
 	s.userOnly = only
 	s.edits++ // the next process is to know
-	s.toUser()
+	s.withdraw()
 	s.e.touch()
 	return true
 }
@@ -137,29 +137,48 @@ func (t *stream) adopt(in, out *face) {
 	}
 }
 
-// toKernel lets the kernel relay what the party of a face sends, once both
-// parties are latched. It follows an RTP packet that user space has relayed.
-func (t *stream) toKernel(in, out *face) {
+// install gives what the party of a face sends to a plane, once it is known
+// where it comes from and goes to: to the kernel's, which takes it when both
+// parties are latched, else to user space's (flow_linux.go). It follows an RTP
+// packet that was relayed without.
+func (t *stream) install(in, out *face) {
+	if t.udptl || out.rtp == nil || !in.latch.latched.IsValid() || t.toKernel(in, out) {
+		return
+	}
+	if to := out.latch.dest(); to.IsValid() {
+		in.rtp.install(in.latch.latched, to, out.rtp, !t.secure, &in.counts)
+	}
+}
+
+// toKernel lets the kernel relay what the party of a face sends, and says if it does.
+func (t *stream) toKernel(in, out *face) bool {
 	r, ok := t.rule(in, out)
 	if !ok {
-		return
+		return false
 	}
 	f := &in.flow
 	err := f.Install(r)
 	f.taken, f.live, f.refused = kernel.Counts{}, err == nil, err != nil
+	return f.live
 }
 
-// toUser takes a face's flow back, with what the kernel has counted.
-func (f *face) toUser() {
+// withdraw takes a face's flow back from its plane, with what was counted there.
+func (f *face) withdraw() {
 	if f.flow.live {
 		f.flow.Remove()
-		f.read()
-		f.flow.live = false
+	}
+	f.read()
+	f.flow.live = false
+	if f.rtp != nil {
+		f.rtp.withdraw()
 	}
 }
 
-// read brings the counts up to date with what the kernel has relayed.
+// read brings the counts up to date with what a plane has relayed.
 func (f *face) read() {
+	if f.rtp != nil {
+		f.counts.take(&f.rtp.came)
+	}
 	if !f.flow.live {
 		return
 	}
@@ -180,12 +199,12 @@ func (f *face) read() {
 	f.flow.taken = now
 }
 
-// toUser takes all flows of the session back: at once, since signalling may
-// have changed where they go. The next packets give them to the kernel again.
-func (s *session) toUser() {
+// withdraw takes all flows of the session back: at once, since signalling may
+// have changed where they go. The next packets install them again.
+func (s *session) withdraw() {
 	for _, t := range s.streams {
 		for side := range t.faces {
-			t.faces[side].toUser()
+			t.faces[side].withdraw()
 			t.faces[side].flow.refused = s.userOnly
 		}
 	}

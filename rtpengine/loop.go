@@ -21,15 +21,6 @@ type loop struct {
 	wait   sync.WaitGroup
 }
 
-// A sock is one open socket.
-type sock struct {
-	wire   Wire
-	fd     int // of the poller; -1 over a Wire
-	v6     bool
-	handle func(b []byte, from netip.AddrPort)
-	closed bool
-}
-
 // maxPacket is the largest packet that is relayed (ours: an Ethernet jumbo
 // frame; media is cut to 1,500).
 const maxPacket = 9000
@@ -66,7 +57,7 @@ func (l *loop) open(addr netip.AddrPort, handle func([]byte, netip.AddrPort)) (*
 	if err != nil {
 		return nil, err
 	}
-	s := &sock{wire: w, fd: -1, handle: handle}
+	s := &sock{wire: &w, fd: -1, out: noFlow, handle: handle}
 	l.wait.Go(func() { l.read(s) })
 	return s, nil
 }
@@ -75,12 +66,12 @@ func (l *loop) open(addr netip.AddrPort, handle func([]byte, netip.AddrPort)) (*
 func (l *loop) read(s *sock) {
 	buf := make([]byte, maxPacket)
 	for {
-		n, from, err := s.wire.ReadFromUDPAddrPort(buf)
+		n, from, err := (*s.wire).ReadFromUDPAddrPort(buf)
 		if err != nil {
 			return
 		}
 		l.mu.Lock()
-		if !s.closed {
+		if !s.closed() {
 			s.handle(buf[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
 		}
 		l.mu.Unlock()
@@ -89,25 +80,26 @@ func (l *loop) read(s *sock) {
 
 // shut closes a socket. It is called under the lock.
 func (l *loop) shut(s *sock) {
-	if s.closed {
+	if s.closed() {
 		return
 	}
-	s.closed = true
+	s.withdraw()
+	s.handle = nil
 	if l.poll != nil {
 		l.poll.shut(s)
 		return
 	}
-	_ = s.wire.Close() // its reader ends
+	_ = (*s.wire).Close() // its reader ends
 }
 
 // send sends one packet, and says if the system took it; else it is lost, as
 // on any link.
 func (s *sock) send(b []byte, to netip.AddrPort) bool {
-	if s.closed {
+	if s.closed() {
 		return false
 	}
 	if s.wire != nil {
-		_, err := s.wire.WriteToUDPAddrPort(b, to)
+		_, err := (*s.wire).WriteToUDPAddrPort(b, to)
 		return err == nil
 	}
 	return sendTo(s, b, to)
@@ -115,7 +107,7 @@ func (s *sock) send(b []byte, to netip.AddrPort) bool {
 
 // drops is how many packets the socket lost because nobody read it in time.
 func (s *sock) drops() uint64 {
-	if s == nil || s.closed || s.wire != nil {
+	if s == nil || s.closed() || s.wire != nil {
 		return 0
 	}
 	return drops(s.fd)

@@ -2,6 +2,7 @@ package rtpengine
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -14,31 +15,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A poller serves the sockets of one loop on one thread: epoll, and raw
-// system calls that allocate nothing.
+// A poller serves the sockets of one loop by epoll, and by raw system calls
+// that allocate nothing.
 //
-// Its round: what is ready is served until nothing is, one packet of a socket
-// at a time (a stream has one every 20 ms; to ask for a second would double
-// the system calls). Then it pauses for the rest of media.pause, so that many
-// packets share a wake-up; under a load that fills the pause there is none.
-// When a pause has brought nothing it sleeps until there is something.
+// Its round: of each socket that is ready one packet is served (a stream has
+// one every 20 ms; to ask for a second would be a system call more). Then it
+// pauses, so that many packets share a wake-up. A pause is as long as some
+// packets take to come, and media.pause at most: under load it is short, and
+// when packets come faster than they are served there is none.
 type poller struct {
-	epoll, wake int
-	pause       time.Duration
-	socks       []*sock   // by file descriptor; under the loop's lock
-	shared      time.Time // when others were last let have the processor
-	stop        atomic.Bool
-	buf         [maxPacket]byte
+	epoll, wake, clock int
+	most               time.Duration // media.pause
+	pause              time.Duration
+	socks              []*sock   // by file descriptor; under the loop's lock
+	shared             time.Time // when others were last let have the processor
+	stop               atomic.Bool
+	from               unix.RawSockaddrInet6 // large enough for both families
+	buf                [maxPacket]byte
 }
 
 // batch is how many ready sockets are served under one lock (ours: control
 // waits for less than a millisecond; the lock, taken once, is 20 ns of it).
 const batch = 128
 
-// spin is how long a poller without a pause waits in a raw system call (ours:
-// as long as Go lets a goroutine run). A raw call keeps Go's scheduler from
-// taking its processor away and giving it back, which is 3 µs for each packet.
-const spin = 10 * time.Millisecond
+// gather is how many packets a pause is for (ours: with so many of them, what a
+// wake-up costs is a tenth of what they cost), and brief a pause that is not
+// worth the timer.
+const (
+	gather = 32
+	brief  = 50 * time.Microsecond
+)
+
+// share is how often a loop that rests lets others have its processor (as
+// often as Go does itself).
+const share = 10 * time.Millisecond
 
 func newPoller(pause time.Duration) (*poller, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -50,14 +60,29 @@ func newPoller(pause time.Duration) (*poller, error) {
 		_ = unix.Close(ep)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	p := &poller{epoll: ep, wake: wake, pause: pause}
-	if err := p.add(wake); err != nil {
-		_ = unix.Close(ep)
-		_ = unix.Close(wake)
+	clock, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		_, _ = unix.Close(ep), unix.Close(wake)
+		return nil, fmt.Errorf("timerfd: %w", err)
+	}
+	p := &poller{epoll: ep, wake: wake, clock: clock, most: pause, pause: pause}
+	second := unix.Timespec{Sec: 1}
+	if err := errors.Join(
+		p.add(wake), p.add(clock),
+		unix.TimerfdSettime(clock, 0, &unix.ItimerSpec{Interval: second, Value: second}, nil),
+	); err != nil {
+		p.free()
 		return nil, err
 	}
 	reserve(1)
 	return p, nil
+}
+
+// free closes what the poller itself has open.
+func (p *poller) free() {
+	for _, fd := range []int{p.epoll, p.wake, p.clock} {
+		_ = unix.Close(fd) // nothing was written
+	}
 }
 
 // processors guards Go's number of them, which has no way to add to it.
@@ -80,52 +105,47 @@ func (p *poller) add(fd int) error {
 	return nil
 }
 
-// run serves packets until close.
+// run serves packets until close. Its goroutine is not bound to a thread: each
+// time that Go's scheduler has it wait, a bound one would have a thread of its
+// own woken twice.
 func (p *poller) run(mu *sync.Mutex) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer reserve(-1)
 	events := make([]unix.EpollEvent, batch)
 	for !p.stop.Load() {
-		began := time.Now()
-		n := 0
-		if p.pause > 0 { // else it has just been looked
-			n = p.ready(events, 0)
-		}
+		n := p.ready(events)
 		if n == 0 {
 			n = p.sleep(events)
 		}
-		for ; n > 0 && !p.stop.Load(); n = p.ready(events, 0) {
-			mu.Lock()
-			for _, e := range events[:n] {
-				p.serve(e.Fd)
-			}
-			mu.Unlock()
+		mu.Lock()
+		for _, e := range events[:n] {
+			p.serve(e.Fd)
 		}
-		p.rest(began)
+		mu.Unlock()
+		if p.most > 0 && n > 0 {
+			p.rest(n)
+		}
 	}
-	_ = unix.Close(p.epoll)
-	_ = unix.Close(p.wake)
+	p.free()
 }
 
-// ready asks for ready sockets by one raw system call.
-func (p *poller) ready(events []unix.EpollEvent, wait time.Duration) int {
+// ready waits for ready sockets in a raw system call. That keeps Go's scheduler
+// from taking the processor away and giving it back, which is 3 µs for each
+// packet; and it sets no timer, which is another half. It ends when the
+// scheduler wants the thread, which sends it a signal after 10 ms, or at the
+// latest with the poller's clock, a second later, if signals are switched off
+// (GODEBUG=asyncpreemptoff=1).
+func (p *poller) ready(events []unix.EpollEvent) int {
+	const forever = ^uintptr(0)
 	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll),
-		uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(wait.Milliseconds()), 0, 0)
-	if errno != 0 {
-		return 0 // EINTR: the scheduler wants the thread
+		uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), forever, 0, 0)
+	if errno != 0 || n == 1 && events[0].Fd == int32(p.clock) {
+		return 0 // EINTR, or nothing but the time
 	}
 	return int(n)
 }
 
-// sleep waits until a socket is ready. Without a pause the wait begins in a
-// raw call; a longer one costs nobody a processor.
+// sleep waits until a socket is ready, and costs nobody a processor.
 func (p *poller) sleep(events []unix.EpollEvent) int {
-	if p.pause == 0 {
-		if n := p.ready(events, spin); n > 0 {
-			return n
-		}
-	}
 	runtime.Gosched()
 	n, err := unix.EpollWait(p.epoll, events, -1)
 	if err != nil {
@@ -134,80 +154,49 @@ func (p *poller) sleep(events []unix.EpollEvent) int {
 	return n
 }
 
-// rest lets packets gather for what is left of the pause. Go's other goroutines
-// have processors of their own (reserve): to let them have this one, too, takes
-// two changes of threads, so that is done as often as Go would, not each time.
-func (p *poller) rest(began time.Time) {
-	d := p.pause - time.Since(began)
-	if d <= 0 {
+// rest lets packets gather after a round that has served n. Go's other
+// goroutines have processors of their own (reserve); they are let have this one,
+// too, from time to time, not in each pause.
+func (p *poller) rest(n int) {
+	p.pause = next(p.pause, p.most, n)
+	if p.pause < brief {
 		return
 	}
-	if began.Sub(p.shared) > spin {
+	if now := time.Now(); now.Sub(p.shared) > share {
 		runtime.Gosched()
-		p.shared = began
+		p.shared = now
 	}
-	ts := unix.NsecToTimespec(int64(d))
+	ts := unix.NsecToTimespec(int64(p.pause))
 	_, _, _ = syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0) // EINTR ends it early
+}
+
+// next is the pause after one that has brought n packets.
+func next(pause, most time.Duration, n int) time.Duration {
+	if n > gather {
+		return pause * gather / time.Duration(n)
+	}
+	return min(most, pause+pause/8+time.Microsecond)
 }
 
 // serve takes one packet that waits at a socket.
 func (p *poller) serve(fd int32) {
 	if int(fd) >= len(p.socks) || p.socks[fd] == nil {
+		if int(fd) == p.clock {
+			_, _ = unix.Read(p.clock, p.buf[:8]) // it ticks on when it has been read
+		}
 		return
 	}
 	s := p.socks[fd]
-	if n, from, ok := p.receive(s); ok {
-		s.handle(p.buf[:n], from)
-	}
-}
-
-// receive takes one packet.
-func (p *poller) receive(s *sock) (int, netip.AddrPort, bool) {
-	var sa unix.RawSockaddrInet6 // large enough for both families
-	size := uint32(unsafe.Sizeof(sa))
-	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd),
+	size := uint32(unsafe.Sizeof(p.from))
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd),
 		uintptr(unsafe.Pointer(&p.buf[0])), uintptr(len(p.buf)), unix.MSG_DONTWAIT,
-		uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+		uintptr(unsafe.Pointer(&p.from)), uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
-		return 0, netip.AddrPort{}, false // empty, or an ICMP error that belongs to nobody
+		return // empty, or an ICMP error that belongs to nobody
 	}
-	return int(n), addrOf(&sa), true
-}
-
-// addrOf reads a socket address.
-func addrOf(sa *unix.RawSockaddrInet6) netip.AddrPort {
-	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:])
-	if sa.Family == unix.AF_INET {
-		sa4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
-		return netip.AddrPortFrom(netip.AddrFrom4(sa4.Addr), port)
+	if b := p.buf[:n]; !s.relay(b, &p.from) {
+		s.handle(b, addrOf(&p.from))
 	}
-	return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), port)
-}
-
-// sendTo sends one packet, and says if the system took it.
-func sendTo(s *sock, b []byte, to netip.AddrPort) bool {
-	if len(b) == 0 || to.Addr().Is4() == s.v6 {
-		return false // the other family cannot be reached from here
-	}
-	var (
-		sa4 unix.RawSockaddrInet4
-		sa6 unix.RawSockaddrInet6
-		ptr unsafe.Pointer
-		n   uintptr
-	)
-	if s.v6 {
-		sa6.Family, sa6.Addr = unix.AF_INET6, to.Addr().As16()
-		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&sa6.Port))[:], to.Port())
-		ptr, n = unsafe.Pointer(&sa6), unsafe.Sizeof(sa6)
-	} else {
-		sa4.Family, sa4.Addr = unix.AF_INET, to.Addr().As4()
-		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&sa4.Port))[:], to.Port())
-		ptr, n = unsafe.Pointer(&sa4), unsafe.Sizeof(sa4)
-	}
-	_, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd),
-		uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL,
-		uintptr(ptr), n)
-	return errno == 0
 }
 
 // open opens a socket on one address of the host.
@@ -233,7 +222,7 @@ func (p *poller) open(addr netip.AddrPort, handle func([]byte, netip.AddrPort)) 
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("bind: %w", err)
 	}
-	s := &sock{fd: fd, v6: family == unix.AF_INET6, handle: handle}
+	s := &sock{fd: int32(fd), out: noFlow, v6: family == unix.AF_INET6, handle: handle}
 	if err := p.add(fd); err != nil {
 		_ = unix.Close(fd)
 		return nil, err
@@ -287,7 +276,7 @@ func prepare(fd, family int) error {
 const memDrops = 8
 
 // drops is how many packets a socket lost because its buffer was full.
-func drops(fd int) uint64 {
+func drops(fd int32) uint64 {
 	var info [memDrops + 1]uint32
 	size := uint32(unsafe.Sizeof(info))
 	_, _, errno := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
@@ -302,7 +291,7 @@ func drops(fd int) uint64 {
 // of the old socket is taken for one of a new socket with its number.
 func (p *poller) shut(s *sock) {
 	p.socks[s.fd] = nil
-	_ = unix.Close(s.fd)
+	_ = unix.Close(int(s.fd))
 }
 
 // close ends run.

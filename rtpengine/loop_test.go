@@ -158,6 +158,7 @@ func TestRefusedPacketIsCounted(t *testing.T) {
 	}
 	loop := e.loops[0]
 	loop.mu.Lock()
+	s.withdraw()
 	s.streams[0].faces[Callee].latch.latched = netip.MustParseAddrPort("[2001:db8::1]:4000") // not of our family
 	loop.mu.Unlock()
 	if _, err := caller.WriteToUDPAddrPort(rtpPacket(2, "media"), to); err != nil {

@@ -65,7 +65,7 @@ func (s *session) offer(b Body) ([]byte, error) {
 	if s.ended {
 		return nil, ErrUnknown
 	}
-	s.toUser()
+	s.withdraw()
 	before, opened := s.agreed(), len(s.streams)
 	if err := s.open(d, b); err != nil {
 		s.shrink(opened)
@@ -94,7 +94,7 @@ func (s *session) answer(b Body) ([]byte, error) {
 	case len(d.media) > len(s.streams): // RFC 3264 §6: as many m= lines as the offer
 		return nil, notSafe("answer with more m= lines than its offer")
 	}
-	s.toUser()
+	s.withdraw()
 	if err := s.open(d, b); err != nil {
 		return nil, err
 	}
@@ -253,7 +253,7 @@ func (s *session) rollback() {
 		return
 	}
 	s.edit()
-	s.toUser()
+	s.withdraw()
 	s.shrink(len(s.before))
 	for i, a := range s.before {
 		t := s.streams[i]
@@ -288,7 +288,7 @@ func (s *session) close(leave bool) {
 	}
 	s.ended = true
 	if !leave {
-		s.toUser()
+		s.withdraw()
 	}
 	s.e.relayed.add(s)
 	for _, t := range s.streams {

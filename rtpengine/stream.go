@@ -20,11 +20,6 @@ type stream struct {
 
 // A face is the engine's end toward one party of a stream: the sockets that
 // the party sends to, and what is known of the party.
-//
-// What every packet needs lies together, from the end of flow to the begin of
-// counts: with thousands of streams each line of memory that is read is one
-// that the processor does not have at hand, and the wait for it is what
-// relaying costs beside the system calls.
 type face struct {
 	addr   Address
 	port   uint16
@@ -105,7 +100,7 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	in.counts.lastHeard = now
 	switch k {
 	case kindRTP:
-		in.toUser() // it was none for the kernel: its sequence and ours are one
+		in.withdraw() // it was none of the flow: its sequence and ours are one
 		in.rtpFrom(b, now, out)
 		if !t.secure {
 			b = plainRTP(b)
@@ -113,8 +108,8 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	case kindZRTP:
 		if !t.secure {
 			t.secure = true
-			in.toUser()
-			out.toUser()
+			in.withdraw()
+			out.withdraw()
 		}
 	case kindRTCP:
 		in.counts.controls++
@@ -127,7 +122,7 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	t.forward(in, out, k == kindRTCP || rtcpPort, b)
 	switch k {
 	case kindRTP:
-		t.toKernel(in, out)
+		t.install(in, out)
 	case kindRTCP:
 		return b
 	case kindNone, kindSTUN, kindDTLS, kindZRTP:
@@ -136,15 +131,15 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 }
 
 // accepts says whether a packet is the party's. If that moves the latch, what
-// the kernel knows of it is no longer true.
+// the planes know of it is no longer true.
 func (t *stream) accepts(in, out *face, lt *latch, from netip.AddrPort, now time.Time) bool {
 	was := lt.latched
 	if !lt.accept(from, now, t.mayLearn(in, out, lt)) {
 		return false
 	}
-	if was.IsValid() && was != from {
-		in.toUser()
-		out.toUser()
+	if lt.latched != was {
+		in.withdraw()
+		out.withdraw()
 	}
 	return true
 }
