@@ -26,6 +26,9 @@ func (p *Proxy) admit(req *sip.Request) error {
 		return refuse(sip.StatusBadExtension, whyExtension,
 			sip.NewHeader("Unsupported", strings.Join(ext, ", ")))
 	}
+	if err := checkDialogs(req); err != nil {
+		return err
+	}
 	if p.draining.Load() && (req.Method == sip.INVITE && !inDialog(req) || req.Method == sip.REGISTER) {
 		return refuse(sip.StatusServiceUnavailable, whyDraining)
 	}

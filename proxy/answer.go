@@ -49,6 +49,8 @@ const (
 	whyReferOutside why = "Refer-To leaves the domain"
 	whyFeatureCode  why = "Refer-To is a feature code, which only its user may dial"
 	whyNotStored    why = "a setting could not be written"
+	whyBadDialog    why = "Replaces or Join that names no dialog, or more than one"
+	whyNotReplaced  why = "the dialog that Replaces or Join names cannot be taken over"
 )
 
 // Error implements error.

@@ -45,7 +45,7 @@ func encoded(m sip.Message) bool {
 // bodyFor makes the body for the other leg, and its type. What is no session
 // description is rebuilt from what it says; what we do not know does not
 // leave. Only a MESSAGE is nothing without its body, and fails.
-func bodyFor(in sip.Message, method sip.RequestMethod) (kind string, body []byte, err error) {
+func (h hide) bodyFor(in sip.Message, method sip.RequestMethod) (kind string, body []byte, err error) {
 	raw := in.Body()
 	if len(raw) == 0 {
 		return "", nil, nil
@@ -59,6 +59,8 @@ func bodyFor(in sip.Message, method sip.RequestMethod) (kind string, body []byte
 		return typeText + ";charset=UTF-8", bytes.ToValidUTF8(raw, []byte("?")), nil
 	case kind == typeFrag && method == sip.NOTIFY:
 		body = sipfrag(raw)
+	case kind == typeDialogInfo && method == sip.NOTIFY:
+		body = h.seal.watch(raw, h.watched(in))
 	case method == sip.INFO && kind == typeRelay:
 		body = dtmfRelay(raw)
 	case method == sip.INFO && kind == typeDTMF:
@@ -73,6 +75,15 @@ func bodyFor(in sip.Message, method sip.RequestMethod) (kind string, body []byte
 		return "", nil, nil
 	}
 	return kind, body, nil
+}
+
+// watched is the address of record of who tells of its calls.
+func (h hide) watched(in sip.Message) sip.Uri {
+	req, ok := in.(*sip.Request)
+	if !ok {
+		return sip.Uri{Host: anonymousHost} // a response tells nobody
+	}
+	return h.fit(req.From().Address, anonymousHost)
 }
 
 // sipfrag keeps the status of a transfer (RFC 3515 §2.4.5).

@@ -36,6 +36,8 @@ type record struct {
 	touched   time.Time               // the last request that kept the dialog's boxes fresh
 	receipt   *receipt.Receipt        // nil unless protected
 	forgotten bool                    // the receipt knows no fact any more
+	from      dialogEnd               // the caller while it rings: where, and no more
+	shownTag  string                  // of the facade; "" without
 	ends      map[string][2]dialogEnd // by the answering device's tag: caller's, callee's end
 }
 

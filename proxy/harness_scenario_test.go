@@ -33,12 +33,15 @@ func natted(c *phone.Config) {
 // asItIs is a phone with an address that everybody reaches.
 func asItIs(*phone.Config) {}
 
-// grounds are the transports, families and networks on which the harness is played.
-var grounds = []struct {
+// A ground is a transport, a family and a network.
+type ground struct {
 	name, transport string
 	six             bool
 	net             func(*phone.Config)
-}{
+}
+
+// grounds are those on which the harness is played.
+var grounds = []ground{
 	{"UDP, IPv4", "udp", false, asItIs},
 	{"TCP, IPv4", "tcp", false, asItIs},
 	{"TLS, IPv4", "tls", false, asItIs},
@@ -56,19 +59,25 @@ func onEveryGround(t *testing.T, protect string, script func(t *testing.T, w *le
 	for _, g := range grounds {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
-			proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
-				open := s.Phone
-				if g.six {
-					open = s.Phone6
-				}
-				over := func(c *phone.Config) { c.Transport = g.transport }
-				tell := func(c *phone.Config) { phone.TellAll(c); carded(c) }
-				more := func(name string) *proxytest.Phone { return open(name, over, g.net, tell) }
-				w := &leakStage{Stage: s, alice: more("alice"), bob: more("bob"), more: more}
-				script(t, w)
-			}, proxytest.Colleagues, proxytest.Protect(protect))
+			g.plays(t, protect, script)
 		})
 	}
+}
+
+// plays plays a script on a stage of its own.
+func (g ground) plays(t *testing.T, protect string, script func(t *testing.T, w *leakStage)) {
+	t.Helper()
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		open := s.Phone
+		if g.six {
+			open = s.Phone6
+		}
+		over := func(c *phone.Config) { c.Transport = g.transport }
+		tell := func(c *phone.Config) { phone.TellAll(c); carded(c) }
+		more := func(name string) *proxytest.Phone { return open(name, over, g.net, tell) }
+		w := &leakStage{Stage: s, alice: more("alice"), bob: more("bob"), more: more}
+		script(t, w)
+	}, proxytest.Colleagues, proxytest.Protect(protect))
 }
 
 // begins waits until ports have rested, and registers everybody anew.
@@ -222,8 +231,12 @@ func asks(method string, code int, gets string, opts ...phone.Option) func(*leak
 }
 
 func TestLeaksBeforeAndWithoutACall(t *testing.T) {
+	picked := regexp.MustCompile(*scenario)
 	onEveryGround(t, "always", func(t *testing.T, w *leakStage) {
 		for _, b := range beginnings {
+			if !picked.MatchString(b.name) {
+				continue
+			}
 			w.begins()
 			b.play(w)
 			w.clean(t, b.name)
@@ -256,8 +269,14 @@ func TestEnoughLeakScenarios(t *testing.T) {
 	for _, b := range beginnings {
 		names[b.name] = true
 	}
-	if len(names) < 60 || len(names) != len(leakScenarios)+len(beginnings) {
-		t.Errorf("%d names of %d scenarios", len(names), len(leakScenarios)+len(beginnings))
+	for _, c := range chains {
+		names[c.name] = true
 	}
-	t.Logf("%d scenarios, %d of them by both parties, on %d grounds", len(names), len(leakScenarios), len(grounds))
+	all := len(leakScenarios) + len(beginnings) + len(chains)
+	if len(names) < 60 || len(names) != all {
+		t.Errorf("%d names of %d scenarios", len(names), all)
+	}
+	plays := all + len(leakScenarios)
+	t.Logf("%d scenarios, %d of them by both parties: %d plays on %d grounds, %d in all",
+		all, len(leakScenarios), plays, len(grounds), plays*len(grounds))
 }

@@ -125,7 +125,7 @@ func (h hide) rest(out, in sip.Message, method sip.RequestMethod) error {
 	if err := h.treat(out, in, method, treatments[:crossingHeaders]); err != nil {
 		return err
 	}
-	kind, body, err := bodyFor(in, method)
+	kind, body, err := h.bodyFor(in, method)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,9 @@ func (p *Proxy) invite(s *txn.Server) error {
 		return err
 	}
 	p.trying(s)
+	if done, err := p.takeOver(s, who); done || err != nil {
+		return err
+	}
 	in := p.takeTokens(s.Req)
 	callee, local := p.localAOR(in.uri)
 	if window, ok := p.featureCode(callee); ok && who.kind == digestUser {
@@ -44,6 +47,9 @@ func (p *Proxy) ringOrNot(s *txn.Server, who identity, in dialled, v judgement) 
 	if v.verdict == silence {
 		c.noted(v.verdict)
 		return c.refuse(sip.StatusTemporarilyUnavailable, whyNobodyThere)
+	}
+	if _, _, names := named(s.Req); names && v.stranger {
+		return c.refuse(sip.StatusCallTransactionDoesNotExists, whyNotReplaced)
 	}
 	p.remember(who.aor, callee) // also if nobody answers: who missed the call may call back
 	targets := p.devices(callee)
@@ -97,12 +103,14 @@ func (p *Proxy) absent(callee aor.AOR) int {
 // the work of calling a device. What is done here is done in every state.
 func (p *Proxy) behindFacade(s *txn.Server, c *call, v judgement) {
 	c.shownTag = p.seal.localTag(s.Req)
+	p.calls.change(c.key, func(r *record) { r.shownTag = c.shownTag })
 	f := p.newFacade(s, c.shownTag, c.ended)
 	f.afterwards(c)
 	c.noted(v.verdict)
+	_, _, names := named(s.Req) // what it names is not a stranger's to take over, and a device could not know
 	s.After(p.chance.between(momentBehind, behindEarliest, behindLatest), func() {
 		switch {
-		case f.over || v.verdict == silence:
+		case f.over || v.verdict == silence || names:
 		case p.crowded():
 			p.log.Info("stranger not put through: half of the media sessions are taken", "call", p.ref(s.Req))
 		default:
@@ -153,7 +161,7 @@ func (p *Proxy) newCall(s *txn.Server, who identity, callee aor.AOR, uri sip.Uri
 	uri.UriParams, uri.Headers = nil, nil
 	c := &call{p: p, srv: s, who: who, callee: callee, dialled: uri, key: keyOf(s.Req)}
 	p.calls.begin(&record{
-		key: c.key, caller: who.aor, callee: callee,
+		key: c.key, caller: who.aor, callee: callee, from: callerOf(p, s),
 		CallInfo: CallInfo{
 			Ref: p.ref(s.Req), Caller: who.String(), Callee: sanitise(uri.User + "@" + uri.Host),
 			State: stateRinging, Started: time.Now(),

@@ -253,6 +253,12 @@ var leakScenarios = []leakScenario{
 		writes("NOTIFY", "application/dialog-info+xml", "<target uri='sip:x@HOST'/>", state("dialog")...),
 		200, `NOTIFY sip:[^~]*Event: dialog` + bare,
 	},
+	{"NOTIFY, dialog with names", func(_ *leakStage, a, _ *proxytest.Call) int {
+		return a.Asks("NOTIFY", append(state("dialog"),
+			phone.Body("application/dialog-info+xml", telling(a, "confirmed")))...)
+	}, 200, `NOTIFY sip:[^~]*<dialog id="[\w-]{16}" call-id="s1-[\w-]+" local-tag="0" remote-tag="0"` +
+		` direction="recipient"><state code="180">confirmed</state><remote><identity>sip:\w+@sotto.example</identity>` +
+		`<target uri="sip:\w+@sotto.example"/></remote></dialog>\r\n</dialog-info>\r\n$`},
 	{
 		"NOTIFY, reg", writes("NOTIFY", "application/reginfo+xml", "<uri>sip:x@HOST</uri>", state("reg")...),
 		200, `NOTIFY sip:` + bare,

@@ -54,6 +54,7 @@ func (p *Proxy) watch(f *fork, key callKey, session rtpengine.ID, from leg) {
 	req := f.srv.Req
 	p.calls.change(key, func(r *record) {
 		r.touched = time.Now()
+		r.moved(p, f.srv, from)
 		for tag, e := range r.ends {
 			if other := &e[from.other()]; other.cseq < req.CSeq().SeqNo {
 				other.cseq = req.CSeq().SeqNo

@@ -30,7 +30,7 @@ const header = `	if name, ok := strings.CutPrefix(mutant, "header:"); ok {
 
 // edits are all of them. All mutants are in one binary; the environment says which lives.
 var edits = []edit{
-	{"proxy/hide.go", "	kind, body, err := bodyFor(in, method)\n", header + "	kind, body, err := bodyFor(in, method)\n"},
+	{"proxy/hide.go", "	kind, body, err := h.bodyFor(in, method)\n", header + "	kind, body, err := h.bodyFor(in, method)\n"},
 	{"proxy/seal.go", "tag(t string) string {", `tag(t string) string { if mutant == "tags" { return t };`},
 	{"proxy/seal.go", "	t, _, ok := s.openText(sealed, forTag)\n", `	if mutant == "tags" { return sealed, true }
 	t, _, ok := s.openText(sealed, forTag)
@@ -41,6 +41,12 @@ var edits = []edit{
 `},
 	{"proxy/body.go", "	if _, request := in.(*sip.Request); body == nil", `	if mutant == "body:"+kind { body = raw }
 	if _, request := in.(*sip.Request); body == nil`},
+	{"proxy/dialoginfo.go", "	ref.watched = true\n	return s.wrap(ref), true\n", `	ref.watched = true
+	if mutant == "watched dialog" { return dialogRef{callID: d.CallID, tag1: d.RemoteTag, tag2: d.LocalTag}, true }
+	return s.wrap(ref), true
+`},
+	{"proxy/dialoginfo.go", "	attr(b, \"id\", s.digest(", `	if mutant == "watched id" { attr(b, "x", d.ID) }
+	attr(b, "id", s.digest(`},
 	{"proxy/media.go", "	return p.engine.Offer(b.media.session, body)\n", `	out, err := p.engine.Offer(b.media.session, body)
 	if mutant == "description" && b.media.created == false { out = body.SDP }
 	return out, err
@@ -114,6 +120,9 @@ var mutants = []struct{ name, scenario string }{
 	{"body:application/media_control+xml", "INFO, picture update"},
 	{"body:application/pidf+xml", "NOTIFY, presence"},
 	{"body:application/dialog-info+xml", "NOTIFY, dialog"},
+	{"watched dialog", "NOTIFY, dialog with names"},
+	{"watched dialog", "pickup of a ringing call"},
+	{"watched id", "pickup of an answered call"},
 	{"body:application/reginfo+xml", "NOTIFY, reg"},
 	{"body:application/conference-info+xml", "NOTIFY, conference"},
 	{"body:application/simple-message-summary", "NOTIFY, message summary"},
@@ -160,7 +169,7 @@ func TestEveryMutantIsCaught(t *testing.T) {
 		t.Fatalf("building the mutants: %v\n%s", err, out)
 	}
 	for _, m := range mutants {
-		play := exec.Command(binary, "-test.run", "^TestLeaksWithinACall$/^UDP,_IPv4$", "-scenario", m.scenario)
+		play := exec.Command(binary, "-test.run", "^TestLeaks/^UDP,_IPv4$", "-scenario", m.scenario)
 		play.Env = append(os.Environ(), "SOTTO_MUTANT="+m.name)
 		out, err := play.CombinedOutput()
 		found := regexp.MustCompile(`received of \w+: (.*)`).FindSubmatch(out)

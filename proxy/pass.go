@@ -1,11 +1,14 @@
 package proxy
 
 import (
+	"slices"
+
 	"github.com/emiago/sipgo/sip"
 
 	"sotto/internal/aor"
 	"sotto/proxy/flow"
 	"sotto/proxy/txn"
+	"sotto/proxy/wire"
 )
 
 // What every answer of our own says we can do, whoever asks (facade.md).
@@ -31,6 +34,8 @@ func (p *Proxy) pass(s *txn.Server) error {
 	switch {
 	case local && callee.User() == noticeUser:
 		return p.swallow(s, who)
+	case local && callee == who.aor && p.watches(s):
+		return p.passIn(s, who, in, judgement{verdict: ring, reason: ownDevices})
 	case local && callee == who.aor && s.Req.Method == sip.SUBSCRIBE:
 		// Sotto has no state of its own to subscribe to. 489, and not a 200
 		// without Expires: baresip 1.0.0 would ask again without pause.
@@ -47,10 +52,25 @@ func (p *Proxy) pass(s *txn.Server) error {
 	return nil
 }
 
+// watches says that a phone wants to know of the calls of its user's other phones.
+func (p *Proxy) watches(s *txn.Server) bool {
+	event := wire.All(s.Req, "Event")
+	return s.Req.Method == sip.SUBSCRIBE && len(event) == 1 && oneOf(bare(event[0]), "dialog") != ""
+}
+
+// others are the targets but for the sender's own phone.
+func (p *Proxy) others(s *txn.Server, targets []target) []target {
+	own := p.bindingOf(s.Flow)
+	return slices.DeleteFunc(targets, func(t target) bool { return own != 0 && t.binding == own })
+}
+
 // passIn sends a request to the devices of a user to whom its sender is known.
 func (p *Proxy) passIn(s *txn.Server, who identity, in dialled, v judgement) error {
 	callee, _ := p.localAOR(in.uri)
 	targets := p.devices(callee)
+	if callee == who.aor && s.Req.Method == sip.SUBSCRIBE {
+		targets = p.others(s, targets)
+	}
 	if len(targets) == 0 {
 		return refuse(p.absent(callee), whyNobodyThere)
 	}

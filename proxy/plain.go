@@ -64,6 +64,13 @@ func (t *plain) request(b *branch) (*sip.Request, error) {
 	if body != nil {
 		setSDP(out, body)
 	}
+	if in.Method == sip.NOTIFY && mediaType(in) == typeDialogInfo {
+		// Who watches sees states, not who else is in the calls: some of these are protected.
+		if body = t.p.seal.watch(in.Body(), in.From().Address); body == nil {
+			wire.RemoveAll(out, "Content-Type")
+		}
+		out.SetBody(body)
+	}
 	if t.call != nil && makesDialog(in.Method) {
 		if err := t.recordRoute(b, out); err != nil {
 			return nil, err

@@ -20,6 +20,7 @@ type dialogRef struct {
 	callID, tag1, tag2 string
 	names              [2]string // of the tag parameters
 	early              bool      // early-only
+	watched            bool      // of a dialog-info, not of a Refer-To
 }
 
 // parseDialog reads the value of a header that names a dialog.
@@ -32,6 +33,7 @@ func parseDialog(v string) (dialogRef, bool) {
 		if ok1 && ok2 && isWord(d.callID) && isWord(d.tag1) && isWord(d.tag2) {
 			d.names = names
 			_, d.early = param(v, "early-only")
+			_, d.watched = param(v, watchedMark)
 			return d, true
 		}
 	}
@@ -61,6 +63,9 @@ func (d dialogRef) String() string {
 	}
 	return v
 }
+
+// watchedMark is written into what is wrapped of a dialog that was watched.
+const watchedMark = "watched"
 
 // turn maps a dialog from one party's view to the other's. It fails for a
 // dialog that a facade has answered, whose tag only the box maps, and for what
@@ -96,8 +101,12 @@ func (s *sealer) turn(d dialogRef) (turned dialogRef, met bool, err error) {
 
 // wrap seals a dialog for somebody who is no party to it.
 func (s *sealer) wrap(d dialogRef) dialogRef {
+	text := d.String()
+	if d.watched {
+		text += ";" + watchedMark
+	}
 	return dialogRef{
-		callID: s.text([]byte(d.String()), forDialog, dialogBlock),
+		callID: s.text([]byte(text), forDialog, dialogBlock),
 		tag1:   "0", tag2: "0", names: d.names, early: d.early,
 	}
 }
@@ -105,13 +114,16 @@ func (s *sealer) wrap(d dialogRef) dialogRef {
 // dialogBlock pads a wrapped dialog (ours: one that is mapped fits into one block).
 const dialogBlock = 384
 
-// unwrap opens what wrap made.
+// unwrap opens what wrap made. Who uses it may ask for the dialog while it
+// rings only.
 func (s *sealer) unwrap(d dialogRef) (dialogRef, bool) {
 	text, _, ok := s.openText(d.callID, forDialog)
 	if !ok {
 		return dialogRef{}, false
 	}
-	return parseDialog(string(text))
+	named, ok := parseDialog(string(text))
+	named.early = named.early || d.early
+	return named, ok
 }
 
 // dialogHeader maps Replaces, Join and Target-Dialog. A header that is there

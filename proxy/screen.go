@@ -5,6 +5,7 @@ package proxy
 type facts struct {
 	blocked      bool // the recipient blocked this caller
 	ringStranger bool // the recipient does not silence strangers
+	handed       bool // the caller takes over a call of the recipient's, which its other party hands on
 	token        bool // the caller showed a token that is valid for both of them
 	recent       bool // the recipient called or messaged the caller lately
 	organisation bool // the operator says that they belong together
@@ -40,6 +41,8 @@ const (
 	sameOrganisation                 // the operator's word
 	emergencyCallback                // RFC 7090
 	openWindow                       // the recipient is expecting a call
+	handedOn                         // the other party of a call has handed it on
+	ownDevices                       // caller and recipient are one user
 )
 
 // reasons says each reason in a sentence that an owner understands.
@@ -52,6 +55,8 @@ var reasons = [...]string{
 	sameOrganisation:   "rang: the operator lists the caller's domain as known",
 	emergencyCallback:  "rang: an emergency centre calls back",
 	openWindow:         "rang: the recipient was expecting a call",
+	ownDevices:         "rang: the user's own other devices",
+	handedOn:           "rang: the caller takes over a call of the recipient, whose other party handed it on",
 }
 
 // String explains the reason to the owner of the call.
@@ -68,6 +73,8 @@ func screen(f facts) (verdict, reason) {
 	switch {
 	case f.blocked:
 		return silence, blockedByRecipient
+	case f.handed:
+		return ring, handedOn
 	case f.ringStranger:
 		return ring, notSilencing
 	case f.token:

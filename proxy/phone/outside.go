@@ -192,6 +192,9 @@ func (p *Phone) alone(s *txn.Server) {
 		code = c
 	}
 	var pl plan
+	if s.Req.Method == sip.SUBSCRIBE && p.watched(s) {
+		return
+	}
 	if s.Req.Method == sip.OPTIONS {
 		pl.headers = []Field{{"Allow", allowed}, {"Supported", supported}, {"Contact", p.contact()}}
 	}

@@ -92,6 +92,8 @@ type Phone struct {
 	heard    []*sip.Request    // outside of calls
 	refusals map[string]int    // method → code
 	subs     map[string]string // Call-IDs of our subscriptions → our tag
+	tells    map[string]bool   // event packages of which it tells who subscribes
+	watchers []*Watcher        // who did
 	auth     credentials
 	regID    string // Call-ID of our REGISTERs
 	regSeq   uint32
@@ -110,7 +112,7 @@ func New(c Config) (*Phone, error) {
 	}
 	p := &Phone{
 		cfg: c, rec: newRecorder(), done: make(chan struct{}), ready: make(chan struct{}), local: c.Local,
-		calls: map[string]*Call{}, refusals: map[string]int{}, subs: map[string]string{},
+		calls: map[string]*Call{}, refusals: map[string]int{}, subs: map[string]string{}, tells: map[string]bool{},
 		regID: newCallID(c),
 	}
 	p.auth = credentials{user: c.User, password: c.Password, only: c.Digest}

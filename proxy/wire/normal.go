@@ -16,7 +16,7 @@ func normal(head []byte) ([]string, *Reject) {
 	}
 	out := make([]string, 1, len(lines)+8)
 	out[0] = start
-	length := false
+	length, response := false, isResponse(head)
 	for _, line := range lines[1:] {
 		key, value, ok := strings.Cut(line, ":")
 		key = strings.TrimRight(key, " \t")
@@ -34,8 +34,7 @@ func normal(head []byte) ([]string, *Reject) {
 		if len(key) == 1 && len(full) > 1 {
 			key = titles[full]
 		}
-		lenient := full == "contact" && isResponse(head) // of a redirection, whoever can be reached is
-		if out, ok = values(out, key, full, value, lenient); !ok {
+		if out, ok = values(out, key, full, value, response); !ok {
 			return nil, bad(full)
 		}
 	}
@@ -68,9 +67,10 @@ func startLine(line string) (string, *Reject) {
 	return words[0] + " " + uri + " " + words[2], nil
 }
 
-// values appends the lines that a header makes: most one, as it is. Lenient
-// leaves out values that cannot be read.
-func values(out []string, key, full, value string, lenient bool) ([]string, bool) {
+// values appends the lines that a header makes: most one, as it is. Of the
+// Contacts of a response those are left out that cannot be read: of a
+// redirection, whoever can be reached is.
+func values(out []string, key, full, value string, response bool) ([]string, bool) {
 	all, tidy := []string{value}, tidyNothing
 	switch full {
 	case "via":
@@ -84,7 +84,7 @@ func values(out []string, key, full, value string, lenient bool) ([]string, bool
 	}
 	for _, v := range all {
 		v, ok := tidy(v)
-		if !ok && !lenient {
+		if !ok && (!response || full != "contact") {
 			return nil, false
 		}
 		if ok {
