@@ -263,7 +263,7 @@ func (s *Stage) idle() bool {
 		now.Leaks = 0
 	}
 	now.Bindings, now.Connections, now.Plane, now.WhyPlane, now.Room, now.Bound = 0, 0, "", "", 0, ""
-	now.Bans, now.Dropped, now.Unpaid = 0, 0, 0
+	now.Bans, now.Dropped, now.Unpaid, now.Media = 0, 0, 0, rtpengine.Relayed{} // counts of what was
 	return now == proxy.Totals{}
 }
 
