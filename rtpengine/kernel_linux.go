@@ -1,8 +1,11 @@
 package rtpengine
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"sotto/rtpengine/kernel"
 )
@@ -19,9 +22,11 @@ const (
 
 // openPlane opens the kernel's part if it is wanted.
 func (e *Engine) openPlane() error {
-	locals := make([]netip.Addr, 0, len(e.cfg.Addresses))
+	var locals []netip.Addr
 	for _, a := range e.cfg.Addresses {
-		locals = append(locals, a.Local)
+		if !slices.Contains(locals, a.Local) {
+			locals = append(locals, a.Local)
+		}
 	}
 	if e.cfg.Listen != nil || e.cfg.Plane == "" || e.cfg.Plane == PlaneUser {
 		e.why = "media.plane is user"
@@ -33,18 +38,55 @@ func (e *Engine) openPlane() error {
 	k, err := kernel.Open(locals, e.cfg.PortMin, e.cfg.PortMax, e.cfg.Pin)
 	switch {
 	case err == nil:
-		e.kernel, e.why = k, "eBPF, attached by "+k.How()+pinned(k)
-		e.log.Info("media is relayed in the kernel", "by", e.why)
+		e.kernel, e.why = k, byKernel(k.How())+pinned(k)
+		e.log.Info("media is relayed in the kernel", "why", e.why)
 		if e.cfg.Keep == nil && k.Inherited() { // there is nothing to restore
 			k.Settle()
 		}
 		return nil
 	case e.cfg.Plane == PlaneKernel:
-		return fmt.Errorf("media in the kernel: %w", err)
+		return fmt.Errorf("media in the kernel: %w", notByKernel(err))
 	}
-	e.why = err.Error() + "; it takes a kernel from 5.12 on, CAP_BPF, CAP_NET_ADMIN and better CAP_PERFMON"
+	e.why = notByKernel(err).Error()
 	e.log.Info("media is relayed in user space", "why", e.why)
 	return nil
+}
+
+// ProbePlane says which plane an engine would have that this process started
+// now, and why. It changes nothing for one that runs. It fails as New would.
+func ProbePlane(p Plane) (Plane, string, error) {
+	if p == PlaneUser {
+		return PlaneUser, "media.plane is user", nil
+	}
+	how, err := kernel.Probe()
+	switch {
+	case err == nil:
+		return PlaneKernel, byKernel(how), nil
+	case p == PlaneKernel:
+		return p, "", notByKernel(err)
+	}
+	return PlaneUser, notByKernel(err).Error(), nil
+}
+
+// byKernel is why the kernel relays.
+func byKernel(how string) string {
+	if _, better := kernel.Lacks(); len(better) > 0 {
+		return fmt.Sprintf("eBPF, attached by %s, and faster with %s", how, strings.Join(better, ", "))
+	}
+	return "eBPF, attached by " + how
+}
+
+// notByKernel is why the kernel does not, and what it takes.
+func notByKernel(err error) error {
+	must, better := kernel.Lacks()
+	if len(must) == 0 {
+		return err
+	}
+	lacks := "this process lacks " + strings.Join(must, ", ")
+	if len(better) > 0 {
+		lacks += ", and to be faster " + strings.Join(better, ", ")
+	}
+	return errors.New(lacks) // what the system says is no more than that it may not
 }
 
 // pinned says what becomes of the flows when the process ends.

@@ -136,12 +136,15 @@ func (p *ports) count(now time.Time) (used, resting int) {
 // party, each on a port of its own.
 const SocketsPerCall = 4
 
+// Descriptors is what bounds the calls where it is not what the operator wrote.
+const Descriptors = "descriptors"
+
 // Room is how many audio calls fit at a time, and which setting bounds it.
 // Where all parties are at one address there is no more; video takes as much again.
 func (c Config) Room() (calls int, bound string) {
 	calls, bound = newPorts(c.PortMin, c.PortMax, 0, 0).pairs()*2/SocketsPerCall, "media.ports"
 	if n := c.MaxSockets / SocketsPerCall; c.MaxSockets > 0 && n < calls {
-		calls, bound = n, "descriptors"
+		calls, bound = n, Descriptors
 	}
 	if c.MaxSessions > 0 && c.MaxSessions < calls {
 		calls, bound = c.MaxSessions, "media.max_sessions"

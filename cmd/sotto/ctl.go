@@ -65,7 +65,7 @@ func serveCtl(s *server) (*ctlServer, error) {
 	}
 	c := &ctlServer{
 		http: &http.Server{
-			Handler:     &desk{store: s.store, proxy: s.proxy, domains: s.cfg.Domains, files: s.files},
+			Handler:     &desk{store: s.store, proxy: s.proxy, domains: s.cfg.Domains, server: s},
 			ReadTimeout: ctlTimeout, WriteTimeout: ctlTimeout,
 			ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		},

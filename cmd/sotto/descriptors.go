@@ -18,6 +18,7 @@ import (
 // call that finds none is refused by an answer, over a connection that stays.
 type budget struct {
 	limit       int // RLIMIT_NOFILE
+	wanted      int // which would be enough for all that is configured
 	connections int // of phones, over TCP and TLS
 	sockets     int // of media
 }
@@ -54,12 +55,14 @@ func mediaSockets(m configs.Media, addresses []rtpengine.Address) int {
 // configured, media has at most three quarters of them (ours: a call takes four, and
 // its two phones two at most).
 func share(limit, connections, sockets int) budget {
+	b := budget{limit: limit, wanted: ownDescriptors + connections + sockets}
 	rest := max(limit-ownDescriptors, 0)
 	if connections+sockets > rest {
 		sockets = min(sockets, rest*3/4)
 		connections = min(connections, rest-sockets)
 	}
-	return budget{limit: limit, connections: max(connections, 1), sockets: max(sockets, 1)} // 0 would be a default
+	b.connections, b.sockets = max(connections, 1), max(sockets, 1) // 0 would be a default
+	return b
 }
 
 // total is how many descriptors the budget can come to.

@@ -21,12 +21,12 @@ func TestShare(t *testing.T) {
 		limit, connections, sockets int // asked for
 		want                        budget
 	}{
-		{65536, 20000, 10000, budget{65536, 20000, 10000}},
-		{20000, 20000, 10000, budget{20000, 9872, 10000}},
-		{20000, 20000, 40000, budget{20000, 4968, 14904}}, // three quarters
-		{1024, 20000, 10000, budget{1024, 224, 672}},
-		{1024, 10, 10000, budget{1024, 10, 672}},
-		{64, 20000, 10000, budget{64, 1, 1}}, // none: 0 would mean the default
+		{65536, 20000, 10000, budget{65536, 30128, 20000, 10000}},
+		{20000, 20000, 10000, budget{20000, 30128, 9872, 10000}},
+		{20000, 20000, 40000, budget{20000, 60128, 4968, 14904}}, // three quarters
+		{1024, 20000, 10000, budget{1024, 30128, 224, 672}},
+		{1024, 10, 10000, budget{1024, 10138, 10, 672}},
+		{64, 20000, 10000, budget{64, 30128, 1, 1}}, // none: 0 would mean the default
 	} {
 		got := share(c.limit, c.connections, c.sockets)
 		if got != c.want {

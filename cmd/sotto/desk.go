@@ -18,7 +18,7 @@ type desk struct {
 	store   *store.Store
 	proxy   *proxy.Proxy // nil: no server runs
 	domains []string     // that the server serves; none: not known here
-	files   budget
+	server  *server      // nil: no server runs
 }
 
 // verbs are what a desk can do, by name.
@@ -31,7 +31,7 @@ func (d *desk) verbs() map[string]func([]string) ([]string, error) {
 		"key add": d.keyAdd, "key list": d.keyList, "key delete": d.keyDelete,
 		"revoke": d.revoke, "silenced list": d.silencedList, "calls": d.calls,
 		"bans list": d.bansList, "bans clear": d.bansClear,
-		"status": d.status, "explain": d.explain, "rotate": d.rotate, "plane": d.plane,
+		"status": d.status, "doctor": d.doctor, "explain": d.explain, "rotate": d.rotate, "plane": d.plane,
 	}
 }
 

@@ -13,6 +13,7 @@ type cli struct {
 	Try      tryCmd      `cmd:"" help:"Run everything on loopback, with demo users and tokens."`
 	Serve    serveCmd    `cmd:"" help:"Run the server."`
 	Check    checkCmd    `cmd:"" help:"Check a configuration file."`
+	Doctor   doctorCmd   `cmd:"" help:"Look at all that a server stands on: what is wrong, and the remedy."`
 	User     userCmd     `cmd:"" help:"Add, list and delete users."`
 	Setting  settingCmd  `cmd:"" help:"Show and change a user's settings."`
 	Window   windowCmd   `cmd:"" help:"Expect a call: let anybody ring a user for a while."`

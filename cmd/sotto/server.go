@@ -128,7 +128,8 @@ func openStore(dataDir string, log *slog.Logger) (*store.Store, error) {
 func (s *server) engineConfig() rtpengine.Config {
 	m := s.cfg.Media
 	c := rtpengine.Config{
-		PortMin: m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest, MaxSessions: m.MaxSessions,
+		Addresses: relayAddresses(s.cfg), PortMin: m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest,
+		MaxSessions:    m.MaxSessions,
 		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Keep: s.store.KeepMedia, Log: s.log,
 		Pause: m.Pause, Plane: rtpengine.Plane(m.Plane), Pin: m.Pin,
 		Timeout: func(id rtpengine.ID, why rtpengine.Reason) {
@@ -142,21 +143,20 @@ func (s *server) engineConfig() rtpengine.Config {
 			}
 		},
 	}
-	for _, a := range m.Addresses {
-		c.Addresses = append(c.Addresses, rtpengine.Address{Local: a.Local, Advertised: a.Advertised})
-	}
-	if len(c.Addresses) == 0 {
-		c.Addresses = mediaAddresses(s.cfg.Listen)
-	}
 	return c
 }
 
-// mediaAddresses are the addresses to relay on where the operator names none:
+// relayAddresses are the addresses to relay on: where the operator names none,
 // those that SIP listens on.
-func mediaAddresses(listen []configs.Listen) []rtpengine.Address {
-	var all []rtpengine.Address
+func relayAddresses(cfg configs.Config) (all []rtpengine.Address) {
+	for _, a := range cfg.Media.Addresses {
+		all = append(all, rtpengine.Address{Local: a.Local, Advertised: a.Advertised})
+	}
+	if len(all) > 0 {
+		return all
+	}
 	seen := map[netip.Addr]bool{}
-	for _, l := range listen {
+	for _, l := range cfg.Listen {
 		ip := l.Addr.Addr()
 		if ip.IsUnspecified() || seen[ip] {
 			continue
@@ -250,7 +250,7 @@ func (s *server) announce(t *tell) {
 func (s *server) logRoom() {
 	calls, bound := s.engine.Room()
 	say := s.log.Info
-	if bound == "descriptors" {
+	if bound == rtpengine.Descriptors {
 		say = s.log.Warn
 	}
 	say("room for relayed calls", "calls", calls, "bound", bound, "descriptors", s.files.limit,

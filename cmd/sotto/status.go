@@ -14,7 +14,7 @@ func (c *statusCmd) Run(t *tell) error { return c.ask(t, "status") }
 
 // status lists what the server holds at this moment.
 func (d *desk) status([]string) ([]string, error) {
-	if d.proxy == nil {
+	if d.server == nil {
 		return nil, notRunning()
 	}
 	h := d.proxy.Totals()
@@ -41,7 +41,7 @@ func (d *desk) status([]string) ([]string, error) {
 		{"unpaid answers", h.Unpaid},
 		{"goroutines", uint64(runtime.NumGoroutine())},
 		{"descriptors", uint64(descriptors())},
-		{"file limit", uint64(d.files.limit)},
+		{"file limit", uint64(d.server.files.limit)},
 	} {
 		lines = append(lines, fmt.Sprintf("%-15s %d", l.name, l.n))
 	}

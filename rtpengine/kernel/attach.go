@@ -25,6 +25,10 @@ func (p *Plane) attach() error {
 	if err != nil {
 		return err
 	}
+	return p.attachAt(at)
+}
+
+func (p *Plane) attachAt(at []int) error {
 	p.pins.forgetHooks(at)
 	if err := p.attachTo(at, p.tcx); err == nil {
 		p.how = "tcx"

@@ -13,10 +13,13 @@ type Plane struct{}
 // A Flow is never made.
 type Flow struct{}
 
+var errProcessor = errors.New("the kernel's part is for amd64 only")
+
 // Open fails: user space relays.
-func Open([]netip.Addr, uint16, uint16, string) (*Plane, error) {
-	return nil, errors.New("the kernel's part is for amd64 only")
-}
+func Open([]netip.Addr, uint16, uint16, string) (*Plane, error) { return nil, errProcessor }
+
+// Probe fails.
+func Probe() (string, error) { return "", errProcessor }
 
 // Forget does nothing.
 func Forget([]netip.Addr, uint16, uint16, string) {}
