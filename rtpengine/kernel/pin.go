@@ -108,7 +108,7 @@ func lapsed(dir string) bool {
 	if err != nil {
 		return errors.Is(err, os.ErrNotExist)
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	var until uint64
 	return m.Lookup(uint32(0), &until) == nil && monotonic() > until
 }
