@@ -6,7 +6,7 @@ import "sync/atomic"
 // start, by plane, and how many flows the kernel has at this moment.
 type Relayed struct {
 	Kernel, User uint64 // packets
-	Flows        int    // directions of streams
+	Flows        int    // directions of streams, as the kernel's table has them
 }
 
 // A tally is the sum of the sessions that have ended.
@@ -28,11 +28,14 @@ func (e *Engine) Relayed() Relayed {
 	}
 	e.mu.Unlock()
 	sum := Relayed{Kernel: e.relayed.kernel.Load(), User: e.relayed.user.Load()}
+	if e.kernel != nil {
+		sum.Flows = e.kernel.Flows()
+	}
 	for _, s := range all {
 		s.loop.mu.Lock()
 		if !s.ended { // else it is in the tally
 			r := s.relayed()
-			sum.Kernel, sum.User, sum.Flows = sum.Kernel+r.Kernel, sum.User+r.User, sum.Flows+r.Flows
+			sum.Kernel, sum.User = sum.Kernel+r.Kernel, sum.User+r.User
 		}
 		s.loop.mu.Unlock()
 	}
@@ -47,9 +50,6 @@ func (s *session) relayed() (r Relayed) {
 			f.read()
 			r.Kernel += f.counts.kernel
 			r.User += f.counts.packets - f.counts.kernel
-			if f.flow.live && f.flow.Installed() {
-				r.Flows++
-			}
 		}
 	}
 	return r

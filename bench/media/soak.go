@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -280,6 +281,9 @@ func (k *soaking) cpu() float64 {
 	return total.Seconds()
 }
 
+// garbage is how much a heap may grow for no reason but when it is collected.
+const garbage = 4 << 20
+
 // verdict says what is not as it should be.
 func (a account) verdict() error {
 	var all []error
@@ -299,6 +303,9 @@ func (a account) verdict() error {
 	wrong(a.after.Goroutines > a.before.Goroutines, "%d goroutines are left, of %d before", a.after.Goroutines,
 		a.before.Goroutines)
 	wrong(a.sockets > 0, "%d sockets are left", a.sockets)
+	third := len(a.resident) / 3
+	early, late := slices.Max(a.resident[:third+1]), slices.Max(a.resident[len(a.resident)-third-1:])
+	wrong(late > early+early/10+garbage, "memory grows, from %d to %d bytes", early, late)
 	return errors.Join(all...)
 }
 

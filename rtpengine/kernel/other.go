@@ -42,6 +42,9 @@ func (*Plane) Pinned() (string, error) { return "", nil }
 // How is empty.
 func (*Plane) How() string { return "" }
 
+// Flows is none.
+func (*Plane) Flows() int { return 0 }
+
 // Flow is none.
 func (*Plane) Flow(netip.AddrPort) (Flow, bool) { return Flow{}, false }
 

@@ -136,6 +136,16 @@ func (p *Plane) Pinned() (dir string, err error) { return p.pins.dir, p.unpin }
 // How says by what the program is attached: tcx or clsact.
 func (p *Plane) How() string { return p.how }
 
+// Flows is how many flows are installed.
+func (p *Plane) Flows() (n int) {
+	for i := range p.entries {
+		if (Flow{p, &p.entries[i]}).Installed() {
+			n++
+		}
+	}
+	return n
+}
+
 // Flow is the flow that comes to one of our addresses and even ports; false if
 // that is none of this plane's.
 func (p *Plane) Flow(own netip.AddrPort) (Flow, bool) {
