@@ -21,7 +21,8 @@ type echo struct {
 	times        int
 	sum, slowest time.Duration
 
-	told          bool // the party has reported on what it hears
+	reports       int  // sender and receiver reports of the party's
+	told          bool // one was about what the other one sent
 	ssrc, highest uint32
 	lost          int32
 }
@@ -48,6 +49,7 @@ func (e *echo) sends(ntp uint64, now time.Time) {
 
 // hears notes what the party reports of the other, as it wrote it.
 func (e *echo) hears(blocks []rtcp.ReceptionReport, about *counts, now time.Time) {
+	e.reports++
 	for _, b := range blocks {
 		if about.seen && b.SSRC == about.ssrc {
 			e.told, e.ssrc, e.highest = true, b.SSRC, b.LastSequenceNumber
@@ -75,6 +77,7 @@ func (e *echo) took(d time.Duration) {
 
 // report copies the measurements.
 func (e *echo) report(q *Quality) {
+	q.Reports, q.Reported = e.reports, e.told
 	if e.times > 0 {
 		q.RoundTrips, q.RoundTrip, q.Slowest = e.times, e.sum/time.Duration(e.times), e.slowest
 	}

@@ -46,6 +46,7 @@ type SideReport struct {
 	Dropped   map[string]uint64
 	Strangers []Stranger // who else sent
 	LastHeard time.Time  // zero: never
+	LastMedia time.Time  // of a payload type whose clock is known
 	Kernel    bool       // what the party sends is relayed in the kernel
 
 	Quality
@@ -73,6 +74,9 @@ type Quality struct {
 	Slowest     time.Duration
 	FarLost     uint64 // between the party and the other one
 	FarExpected uint64 // of so many; 0: unknown
+
+	Reports  int  // of the party's that could be read
+	Reported bool // one of them speaks of what the other party sends now
 }
 
 // maxCodecs bounds the codecs of a report (ours; reports of ended calls are kept).
@@ -87,6 +91,9 @@ func (c *counts) report(r *SideReport) {
 	r.Expected = c.before + c.received + r.Lost
 	r.Codec, r.Clock = c.codec.Name, c.codec.Clock
 	r.Jitter = time.Duration(c.jitter >> 4)
+	if r.LastMedia = c.lastHeard; c.arrived != 0 {
+		r.LastMedia = time.Unix(0, c.arrived)
+	}
 	for i, n := range c.dropped {
 		if n > 0 {
 			if r.Dropped == nil {

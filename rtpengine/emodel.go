@@ -1,0 +1,104 @@
+package rtpengine
+
+import (
+	"math"
+	"strings"
+	"time"
+)
+
+// An estimate of what a listener would say of a party's voice, by the E-model
+// (ITU-T G.107). Of its inputs three are known here, which is the usual
+// simplification: delay, codec and loss. All others have the values that
+// G.107 gives for them (clause 7.7), with which R is 93.2 for a perfect line.
+//
+// The model is for telephone bandwidth, and the values of a codec must have
+// been published: G.722 and Opus are on other scales (G.107.1, G.107.2), and
+// of them, as of most codecs, ITU-T G.113 Appendix I has none. Then there is
+// no estimate.
+
+// impairment is what a codec takes from R, and how well it bears loss.
+type impairment struct{ ie, bpl float64 }
+
+// impairments are those that ITU-T G.113 (11/2007) Appendix I gives together,
+// for loss at random; of G.711 with concealment of lost packets (its own
+// Appendix I, which phones have), of G.729 with Annexes A and B, as it is in use.
+var impairments = map[string]impairment{
+	"pcmu": {0, 25.1}, "pcma": {0, 25.1}, "g729": {11, 19}, "gsm-efr": {5, 10},
+}
+
+const (
+	perfect = 93.2 // G.107 clause 7.7
+
+	// packetTime is what a packet holds, and so waits for (RFC 3551 §4.2), and
+	// buffered is how many times the jitter a phone holds packets back (ours, as
+	// phones that adapt do).
+	packetTime = 20 * time.Millisecond
+	buffered   = 2
+
+	// enough is after how many packets there is an estimate (ours: two seconds).
+	enough = 100
+)
+
+// Score is a mean opinion, from 1 (bad) to 4.5 (as good as a telephone gets).
+type Score struct {
+	MOS     float64 // 0: unknown
+	Delayed bool    // the delay is known and taken into account
+}
+
+// Score estimates how the party's voice sounds to the other one.
+func (q Quality) Score(other Quality) Score {
+	c, ok := impairments[strings.ToLower(q.Codec)]
+	if !ok || q.Expected < enough {
+		return Score{}
+	}
+	s := Score{Delayed: q.RoundTrips > 0 && other.RoundTrips > 0}
+	var delay time.Duration
+	if s.Delayed {
+		delay = (q.RoundTrip+other.RoundTrip)/2 + buffered*q.Jitter + packetTime
+	}
+	s.MOS = opinion(perfect - late(delay) - c.lossy(q.Loss()))
+	return s
+}
+
+// Loss is the part of the party's packets that did not come: to the other
+// party, if that says so, else to the engine.
+func (q Quality) Loss() float64 {
+	return max(part(q.Lost, q.Expected), part(q.FarLost, q.FarExpected))
+}
+
+// part is a number's part of another; of none it is 0.
+func part(n, of uint64) float64 {
+	if of == 0 {
+		return 0
+	}
+	return float64(n) / float64(of)
+}
+
+// late is the impairment by delay alone (G.107 clause 7.4, Idd): echo is
+// taken for cancelled.
+func late(delay time.Duration) float64 {
+	ms := float64(delay) / float64(time.Millisecond)
+	if ms <= 100 {
+		return 0
+	}
+	x := math.Log2(ms / 100)
+	return 25 * (math.Pow(1+math.Pow(x, 6), 1./6) - 3*math.Pow(1+math.Pow(x/3, 6), 1./6) + 2)
+}
+
+// lossy is the impairment by the codec under loss at random (G.107 clause 7.5,
+// Ie,eff with BurstR 1).
+func (c impairment) lossy(loss float64) float64 {
+	percent := 100 * loss
+	return c.ie + (95-c.ie)*percent/(percent+c.bpl)
+}
+
+// opinion is the mean opinion that belongs to R (G.107 Annex B).
+func opinion(r float64) float64 {
+	switch {
+	case r <= 0:
+		return 1
+	case r >= 100:
+		return 4.5
+	}
+	return max(1, 1+0.035*r+r*(r-60)*(100-r)*7e-6)
+}
