@@ -25,13 +25,6 @@ func (p *Proxy) hungUp(key callKey, session rtpengine.ID, how string) func(int) 
 	}
 }
 
-// endMedia frees a session of the media engine; 0 is none.
-func (p *Proxy) endMedia(session rtpengine.ID) {
-	if session != 0 {
-		p.engine.Delete(session)
-	}
-}
-
 // MediaDead tells the proxy that a session has carried nothing for too long.
 // It may be called from any goroutine, and ends the call with a BYE to both
 // parties: the engine has no other way to know that they are gone.

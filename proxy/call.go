@@ -34,6 +34,7 @@ type record struct {
 	callee    aor.AOR
 	sessions  []rtpengine.ID
 	touched   time.Time               // the last request that kept the dialog's boxes fresh
+	media     []rtpengine.Report      // of the sessions that have ended, the first keptMedia
 	receipt   *receipt.Receipt        // nil unless protected
 	forgotten bool                    // the receipt knows no fact any more
 	from      dialogEnd               // the caller while it rings: where, and no more
@@ -91,6 +92,7 @@ type callTable struct {
 const (
 	keptEnded = 1000
 	keptFor   = 24 * time.Hour
+	keptMedia = 4 // a call that forked, or was transferred, has more than one session
 	// lastWords is how long messages may follow the end of a call: longer than any
 	// transaction (RFC 3261 §17: 64*T1).
 	lastWords = 40 * time.Second
@@ -223,21 +225,30 @@ func (t *callTable) list() []CallInfo {
 	return all
 }
 
-// find finds a call by its Ref, and its receipt, which may be nil.
-func (t *callTable) find(ref string) (CallInfo, *receipt.Receipt, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// record finds the record of a call by its Ref. It is called under the lock.
+func (t *callTable) record(ref string) *record {
 	for _, r := range t.ended {
 		if r.Ref == ref {
-			return r.CallInfo, r.receipt, true
+			return r
 		}
 	}
 	for _, r := range t.byKey {
 		if r.Ref == ref {
-			return r.CallInfo, r.receipt, true
+			return r
 		}
 	}
-	return CallInfo{}, nil, false
+	return nil
+}
+
+// find finds a call by its Ref, and its receipt, which may be nil.
+func (t *callTable) find(ref string) (CallInfo, *receipt.Receipt, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.record(ref)
+	if r == nil {
+		return CallInfo{}, nil, false
+	}
+	return r.CallInfo, r.receipt, true
 }
 
 // sessionsOf lists the media sessions of a call that is under way.

@@ -16,7 +16,7 @@ const (
 // Diagnose says in one sentence why nothing, or not enough, of what a party
 // says reaches the other; "" if all is as it should be. r.At is the time of it.
 func (r Report) Diagnose(t StreamReport, from Side) string {
-	in, out := t.side(from), t.side(from.Other())
+	in, out := t.Side(from), t.Side(from.Other())
 	switch {
 	case t.Rejected:
 		return "one of the parties has refused this stream"
@@ -36,8 +36,8 @@ func (r Report) Diagnose(t StreamReport, from Side) string {
 	return ""
 }
 
-// side is a side's report.
-func (t StreamReport) side(s Side) SideReport {
+// Side is a side's report.
+func (t StreamReport) Side(s Side) SideReport {
 	if s == Caller {
 		return t.Caller
 	}
@@ -122,8 +122,8 @@ func lost(in, out SideReport, from Side) string {
 		return fmt.Sprintf("%s of the %s's packets are lost between this server and the %s's phone",
 			percent(in.FarLost, in.FarExpected), from, other)
 	case in.Media > silent && out.Reports >= reported && !out.Reported:
-		return fmt.Sprintf("the %s's media was sent to %v, but the %s's phone reports that it receives none: a firewall on "+
-			"its side drops it", from, out.heardAt(), other)
+		return fmt.Sprintf("the %s's media was sent to %v, but in its reports the %s's phone speaks of none: a firewall on "+
+			"its side drops it, or the phone makes no such reports", from, out.heardAt(), other)
 	}
 	return ""
 }

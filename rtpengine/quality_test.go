@@ -106,9 +106,9 @@ func (c *talk) both(packets int) {
 // sends has a socket send to a port that is for a party.
 func (c *talk) sends(u udp, side Side, b []byte, to netip.AddrPort) {
 	c.t.Helper()
-	before := came(c.report().Streams[0].side(side))
+	before := came(c.report().Streams[0].Side(side))
 	u.send(b, to)
-	for until := time.Now().Add(patience); came(c.report().Streams[0].side(side)) == before; {
+	for until := time.Now().Add(patience); came(c.report().Streams[0].Side(side)) == before; {
 		if time.Now().After(until) {
 			c.t.Fatal("a packet has not come")
 		}
@@ -229,7 +229,7 @@ var troubles = map[string]struct {
 			c.reports(Callee)
 			c.reports(Callee)
 		},
-		want: "but the callee's phone reports that it receives none: a firewall on its side drops it",
+		want: "but in its reports the callee's phone speaks of none: a firewall on its side drops it",
 	},
 }
 
@@ -290,16 +290,7 @@ func TestQualityInBothPlanes(t *testing.T) {
 		c.says(Caller, word{})
 		c.says(Callee, word{})
 		c.both(2)
-		began := time.Now()
-		for i := range 100 {
-			if i%10 == 9 {
-				c.seq[Caller]++ // lost
-			}
-			time.Sleep(10 * time.Millisecond)
-			b := c.packet(Caller, 96, 0)
-			binary.BigEndian.PutUint32(b[4:], uint32(time.Since(began)*48000/time.Second))
-			c.sends(c.phone[Caller], Caller, b, c.to[Caller])
-		}
+		c.steadily()
 		c.speaks(Caller, 5, 101)
 		s := c.report().Streams[0]
 		in := s.Caller
@@ -317,6 +308,21 @@ func TestQualityInBothPlanes(t *testing.T) {
 			t.Errorf("%+v", s.Callee)
 		}
 	})
+}
+
+// steadily has the caller send 100 packets of 48 kHz at their time; one in eleven is lost.
+func (c *talk) steadily() {
+	c.t.Helper()
+	began := time.Now()
+	for i := range 100 {
+		if i%10 == 9 {
+			c.seq[Caller]++
+		}
+		time.Sleep(10 * time.Millisecond)
+		b := c.packet(Caller, 96, 0)
+		binary.BigEndian.PutUint32(b[4:], uint32(time.Since(began)*48000/time.Second))
+		c.sends(c.phone[Caller], Caller, b, c.to[Caller])
+	}
 }
 
 // The round trip is measured in two halves, though each party sees the

@@ -3,6 +3,7 @@ package rtpengine
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -10,6 +11,11 @@ import (
 type Report struct {
 	At      time.Time // as of when
 	Streams []StreamReport
+}
+
+// Agreed says that both parties have described a stream.
+func (r Report) Agreed() bool {
+	return slices.ContainsFunc(r.Streams, func(t StreamReport) bool { return t.Caller.Described && t.Callee.Described })
 }
 
 // StreamReport is one m= line, and each party's part in it.

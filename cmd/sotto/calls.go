@@ -1,10 +1,18 @@
 package main
 
 // callsCmd lists the calls of the running server.
-type callsCmd struct{ place }
+type callsCmd struct {
+	place
+	Media bool `help:"Show what each party's media is like: loss, jitter, round trip, MOS." short:"m"`
+}
 
 // Run implements the verb.
-func (c *callsCmd) Run(t *tell) error { return c.ask(t, "calls") }
+func (c *callsCmd) Run(t *tell) error {
+	if c.Media {
+		return c.ask(t, "calls", withMedia)
+	}
+	return c.ask(t, "calls")
+}
 
 // explainCmd explains one of them.
 type explainCmd struct {

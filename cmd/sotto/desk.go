@@ -262,7 +262,10 @@ func notRunning() error {
 		"start one with sotto serve, or name its data directory with --data")
 }
 
-func (d *desk) calls([]string) ([]string, error) {
+// withMedia asks for what the media of calls is like.
+const withMedia = "media"
+
+func (d *desk) calls(args []string) ([]string, error) {
 	if d.proxy == nil {
 		return nil, notRunning()
 	}
@@ -274,6 +277,9 @@ func (d *desk) calls([]string) ([]string, error) {
 		}
 		lines = append(lines, fmt.Sprintf("%-8s  %-9s  %-9s  %s  %s -> %s", c.Ref, c.State, kind,
 			c.Started.UTC().Format("15:04:05"), c.Caller, c.Callee))
+		if slices.Contains(args, withMedia) {
+			lines = append(lines, glance(d.proxy.Media(c.Ref))...)
+		}
 	}
 	if len(lines) == 0 {
 		lines = []string{"no calls"}
@@ -289,5 +295,5 @@ func (d *desk) explain(args []string) ([]string, error) {
 	if !ok {
 		return nil, hint(fmt.Errorf("no call is named %q", args[0]), "sotto calls lists the calls of the last day")
 	}
-	return lines, nil
+	return append(lines, inspect(d.proxy.Media(args[0]))...), nil
 }

@@ -83,13 +83,38 @@ func ping(ts *testscript.TestScript, refused bool, args []string) {
 	}
 }
 
+// speak CALLER CALLEE SECONDS has the two talk until each has heard the
+// other's tone and so long after; then the caller hangs up. After ! the callee
+// sends nothing, and the call is left as it is.
+func speak(ts *testscript.TestScript, deaf bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	seconds, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	caller, callee := register(ctx, ts, args[0]), register(ctx, ts, args[1])
+	out, err := caller.Invite("sip:" + args[1])
+	ts.Check(err)
+	in := answer(ctx, ts, callee, out)
+	out.Media.Tone(callerTone)
+	ts.Check(in.Media.Hears(ctx, callerTone))
+	if !deaf {
+		in.Media.Tone(calleeTone)
+		ts.Check(out.Media.Hears(ctx, calleeTone))
+	}
+	time.Sleep(time.Duration(seconds) * time.Second)
+	if !deaf {
+		ts.Check(out.Bye(ctx))
+	}
+}
+
 // answer has a phone take the call that is on its way.
-func answer(ctx context.Context, ts *testscript.TestScript, callee *phone.Phone, out *phone.Call) {
+func answer(ctx context.Context, ts *testscript.TestScript, callee *phone.Phone, out *phone.Call) *phone.Call {
 	in, err := callee.Incoming(ctx)
 	ts.Check(err)
 	ts.Check(in.Ring(ctx))
 	ts.Check(in.Answer(ctx))
 	ts.Check(out.Answered(ctx))
+	return in
 }
 
 // register opens a phone of a user, until the script ends.
@@ -98,7 +123,7 @@ func register(ctx context.Context, ts *testscript.TestScript, who string) *phone
 	server, err := netip.ParseAddrPort(ts.Getenv("HOST") + ":5060")
 	ts.Check(err)
 	p, err := phone.New(phone.Config{
-		User: name, Domain: domain, Password: "secret", Server: server, Mute: true,
+		User: name, Domain: domain, Password: "secret", Server: server, Mute: true, RTCPEvery: time.Second,
 		Local: netip.AddrPortFrom(server.Addr(), 0),
 	})
 	ts.Check(err)

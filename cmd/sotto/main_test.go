@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"play": play, "mask": mask, "fill": fill, "ready": ready, "await": await, "signal": signalTo, "dial": dial,
-			"talk": converseIn, "ping": ping, "roomy": roomy,
+			"talk": converseIn, "ping": ping, "roomy": roomy, "speak": speak,
 		},
 		Condition: allowed,
 	})
@@ -111,12 +111,18 @@ func masked(ts *testscript.TestScript, text string) string {
 		{`in \d+ messages?( and \d+ RTCP reports?)? sent`, "in SOME sent"}, // reports come when they come
 		{`(?m)^((?:RTCP|packet) .*\D)\d+$`, "${1}SOME"},                    // reports and audio come when they come
 		{`\(\d+ packets?, [\d.]+ kB\)`, "(SIZE)"},
+		{`\d+ (packets|audio|RTCP)\b`, "N $1"},
+		{`(round trip .* of) \d+`, "$1 N"},
+		{`passed on: \d+`, "passed on: N"},
+		{`misses 0 of \d+`, "misses 0 of N"},
+		{`\d+\.\d ms`, "N.N ms"},
+		{`MOS \d\.\d`, "MOS N.N"},
 		{`(?m)(^[█▀▄ ]+$\n)+`, "QR\n"},
 	} {
 		text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])
 	}
 	for _, r := range []string{
-		`127\.0\.0\.\d:(\d{5})`, `s1-([\w-]+)…`, `s1-x+…([\w-]+)`, `t1-([\w-]{16})`, `\b([0-9a-f]{16})\b`,
+		`127\.0\.0\.\d:(\d{5})`, `HOST:(\d{5})`, `s1-([\w-]+)…`, `s1-x+…([\w-]+)`, `t1-([\w-]{16})`, `\b([0-9a-f]{16})\b`,
 		`(?m)^([a-z0-9 ]{8})  (?:ringing|talking|silenced|ended)`,
 	} {
 		text = crossed(text, regexp.MustCompile(r))

@@ -207,6 +207,7 @@ func (m *Media) take(b []byte, from netip.AddrPort) {
 	if p.Unmarshal(b) != nil || p.Version != 2 {
 		return
 	}
+	m.reports.heard.rtp(p.SSRC, p.SequenceNumber)
 	m.wake(func() {
 		m.got++
 		m.from = from

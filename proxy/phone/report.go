@@ -27,10 +27,46 @@ type reports struct {
 	heard   *seen
 }
 
-// seen is what RTCP has told about the other side.
+// seen is what RTCP has told about the other side, and what is reported of its media.
 type seen struct {
 	mu     sync.Mutex
 	cnames []string
+
+	media    rtcp.ReceptionReport // of the last source
+	got      uint32
+	first    uint32
+	reported time.Time // its last sender report
+}
+
+// rtp notes a packet of the other side (RFC 3550 A.1).
+func (s *seen) rtp(ssrc uint32, seq uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.got == 0 || ssrc != s.media.SSRC {
+		s.media = rtcp.ReceptionReport{SSRC: ssrc, LastSequenceNumber: uint32(seq)}
+		s.got, s.first, s.reported = 0, uint32(seq), time.Time{}
+	}
+	if ahead := int16(seq - uint16(s.media.LastSequenceNumber)); ahead > 0 { // wraps on purpose
+		s.media.LastSequenceNumber += uint32(ahead)
+	}
+	s.got++
+}
+
+// blocks is the report on the other side's media (RFC 3550 §6.4.1), none while there is none.
+func (s *seen) blocks() []rtcp.ReceptionReport {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.got == 0 {
+		return nil
+	}
+	b := s.media
+	if expected := b.LastSequenceNumber - s.first + 1; expected > s.got {
+		b.TotalLost = expected - s.got
+	}
+	if !s.reported.IsZero() {
+		b.Delay = uint32(time.Since(s.reported) * 65536 / time.Second)
+	}
+	return []rtcp.ReceptionReport{b}
 }
 
 func newReports(c Config, local netip.Addr) reports {
@@ -52,7 +88,7 @@ func (r reports) write(timestamp, packets, octets uint32) []byte {
 	now := time.Now()
 	const ntpEpoch = 2208988800
 	sr := &rtcp.SenderReport{
-		SSRC: r.ssrc, RTPTime: timestamp, PacketCount: packets, OctetCount: octets,
+		SSRC: r.ssrc, RTPTime: timestamp, PacketCount: packets, OctetCount: octets, Reports: r.heard.blocks(),
 		NTPTime: uint64(now.Unix()+ntpEpoch)<<32 | uint64(now.Nanosecond())<<32/1e9,
 	}
 	return r.pack(sr, r.description())
@@ -82,7 +118,7 @@ func (reports) pack(packets ...rtcp.Packet) []byte {
 	return b
 }
 
-// read notes the CNAMEs of a packet.
+// read notes the CNAMEs of a packet, and when it came.
 func (r reports) read(b []byte) {
 	packets, err := rtcp.Unmarshal(b)
 	if err != nil {
@@ -91,6 +127,9 @@ func (r reports) read(b []byte) {
 	r.heard.mu.Lock()
 	defer r.heard.mu.Unlock()
 	for _, p := range packets {
+		if sr, ok := p.(*rtcp.SenderReport); ok && sr.SSRC == r.heard.media.SSRC {
+			r.heard.media.LastSenderReport, r.heard.reported = uint32(sr.NTPTime>>16), time.Now()
+		}
 		d, ok := p.(*rtcp.SourceDescription)
 		if !ok {
 			continue
