@@ -1,7 +1,6 @@
 package rtpengine
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
@@ -273,10 +272,9 @@ func (c *kernelCall) endsAtOnce() {
 
 // A stream without permission for eBPF is relayed all the same.
 func TestAutoFallsBack(t *testing.T) {
-	local := netip.MustParseAddr("127.0.0.1")
-	many := bytes.Repeat([]byte{1}, 9) // more addresses than the kernel's part takes
 	c := Config{PortMin: 26000, PortMax: 26099, Plane: PlaneAuto}
-	for range many {
+	for n := range byte(9) { // more addresses than the kernel's part takes
+		local := netip.AddrFrom4([4]byte{127, 0, 0, 1 + n})
 		c.Addresses = append(c.Addresses, Address{local, local})
 	}
 	e, err := New(c)

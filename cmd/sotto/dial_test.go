@@ -95,11 +95,11 @@ func speak(ts *testscript.TestScript, deaf bool, args []string) {
 	out, err := caller.Invite("sip:" + args[1])
 	ts.Check(err)
 	in := answer(ctx, ts, callee, out)
-	out.Media.Tone(callerTone)
-	ts.Check(in.Media.Hears(ctx, callerTone))
+	out.Tone(callerTone)
+	ts.Check(in.Hears(ctx, callerTone))
 	if !deaf {
-		in.Media.Tone(calleeTone)
-		ts.Check(out.Media.Hears(ctx, calleeTone))
+		in.Tone(calleeTone)
+		ts.Check(out.Hears(ctx, calleeTone))
 	}
 	time.Sleep(time.Duration(seconds) * time.Second)
 	if !deaf {
