@@ -264,7 +264,8 @@ type Limits struct {
 	Connections int `yaml:"connections"`
 	// ConnectionsPerAddress of one address.
 	ConnectionsPerAddress int `yaml:"connections_per_address"`
-	// Transactions under way at a time. A quarter of them is for strangers.
+	// Transactions under way at a time. A quarter of them is for strangers, a sixteenth
+	// for the calls of people who have proved nothing: what is more is dropped.
 	Transactions int `yaml:"transactions"`
 	// MessagesPerAddress a second, until a user behind it has proved to be one; eight
 	// seconds' worth at once: an office of 40 phones that start together. What is

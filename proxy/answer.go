@@ -105,9 +105,18 @@ func (p *Proxy) answer(s *txn.Server, err error) {
 	if res.StatusCode == sip.StatusServiceUnavailable {
 		res.AppendHeader(sip.NewHeader("Retry-After", strconv.Itoa(retryAfter)))
 	}
-	if err := s.Reply(res); err != nil {
+	reply := s.Reply
+	if challenges(res.StatusCode) && !s.Flow.Known() {
+		reply = s.ReplyOnce // RFC 3261 §8.2.7: who has proved nothing leaves nothing behind
+	}
+	if err := reply(res); err != nil {
 		p.log.Debug("response not sent", "call", p.ref(s.Req), "err", err)
 	}
+}
+
+// challenges says that a response asks for a password.
+func challenges(code int) bool {
+	return code == sip.StatusUnauthorized || code == sip.StatusProxyAuthRequired
 }
 
 // methodOf is a method for the log: whoever makes one up writes nothing there.

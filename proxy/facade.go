@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -23,6 +24,7 @@ type facade struct {
 	fork  *fork  // nil: silenced
 	timer *txn.Timer
 	rseq  uint32 // of a reliable 180; 0: none, or acknowledged
+	need  int    // how many bytes the 180 and the final take, once it is known
 	over  bool   // a final is out or on its way
 	past  bool   // the time of the devices is over
 	next  func() // goes on with the call then; nil: a 480 ends it
@@ -73,9 +75,14 @@ func (f *facade) ring() {
 	if f.over {
 		return
 	}
-	res := f.response(sip.StatusRinging)
-	if f.srv.Flow.Room() < 2*len(wire.Bytes(res)) { // the final needs its own
+	room := f.srv.Flow.Room()
+	if room < f.need {
 		f.timer = f.srv.After(txnT1, f.ring) // by then the INVITE has come again, which pays for it
+		return
+	}
+	res := f.response(sip.StatusRinging)
+	if f.need = 2 * len(wire.Bytes(res)); room < f.need { // the final needs its own
+		f.timer = f.srv.After(txnT1, f.ring)
 		return
 	}
 	if lists(f.srv.Req, "Require", "100rel") {
@@ -121,7 +128,16 @@ func (f *facade) giveUp() {
 // refuse is all that a stranger hears of nobody's answering.
 func (f *facade) refuse() {
 	f.finish(sip.StatusTemporarilyUnavailable)
-	f.send(f.final(sip.StatusTemporarilyUnavailable))
+	f.last(sip.StatusTemporarilyUnavailable)
+}
+
+// last sends the final. Where no device was called, nothing of the call is
+// needed any more.
+func (f *facade) last(code int) {
+	f.send(f.final(code))
+	if f.fork == nil {
+		f.srv.Settle()
+	}
 }
 
 // cancel answers the caller's CANCEL soon, without waiting for a device.
@@ -131,7 +147,7 @@ func (f *facade) cancel() {
 	}
 	f.finish(sip.StatusRequestTerminated)
 	f.srv.After(f.p.chance.between(momentCancel, cancelEarliest, cancelLatest), func() {
-		f.send(f.final(sip.StatusRequestTerminated))
+		f.last(sip.StatusRequestTerminated)
 	})
 	f.stopDevices()
 }
@@ -241,11 +257,35 @@ func lists(req *sip.Request, header, option string) bool {
 
 // A facadeTable finds the facade of an early dialog by its To tag.
 type facadeTable struct {
+	most    int           // for callers who have proved nothing
+	refused atomic.Uint64 // calls of such, since the start
+
 	mu    sync.Mutex
 	byTag map[string]*facade
 }
 
-func newFacadeTable() *facadeTable { return &facadeTable{byTag: map[string]*facade{}} }
+// facadesShare is the part of all transactions that may be calls of people who
+// have proved nothing (ours: with 200,000 of them 12,500, which is 440 such
+// calls a second, and 10 KB for each).
+const facadesShare = 16
+
+// newFacadeTable makes a table for a server that holds so many transactions; 0:
+// as many as package txn says.
+func newFacadeTable(transactions int) *facadeTable {
+	if transactions == 0 {
+		transactions = txn.DefaultTransactions
+	}
+	return &facadeTable{most: max(transactions/facadesShare, 1), byTag: map[string]*facade{}}
+}
+
+// full says, and counts, that nobody who has proved nothing may call now.
+func (t *facadeTable) full() bool {
+	if t.len() < t.most {
+		return false
+	}
+	t.refused.Add(1)
+	return true
+}
 
 func (t *facadeTable) put(f *facade) {
 	t.mu.Lock()

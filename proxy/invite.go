@@ -18,6 +18,10 @@ func (p *Proxy) invite(s *txn.Server) error {
 	if err != nil {
 		return err
 	}
+	if who.kind == nobody && !s.Flow.Known() && p.facades.full() {
+		s.Drop() // whomever it is for: strangers are not told that there are too many
+		return nil
+	}
 	p.trying(s)
 	if done, err := p.takeOver(s, who); done || err != nil {
 		return err

@@ -203,6 +203,10 @@ func (p *Proxy) foreignAllowed(host string) bool {
 // Ack implements txn.Handler: the ACK to a 2xx goes end to end (RFC 3261
 // §13.2.2.4), through the seal or along the route, without a transaction.
 func (p *Proxy) Ack(f *flow.Flow, ack *sip.Request) {
+	if tag, _ := tagOf(ack.To().Params); isLocalTag(tag) && tag == p.seal.localTag(ack) {
+		f.Echoed() // it got a challenge, of which nothing is kept
+		return
+	}
 	if err := p.ackOn(f, ack); err != nil {
 		p.log.Debug("ACK not forwarded", "call", p.ref(ack), "err", err)
 	}

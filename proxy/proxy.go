@@ -96,7 +96,7 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{
 		cfg: o.Config, store: o.Store, loc: o.Location, engine: o.Engine,
 		resolver: o.Resolver, log: o.Log, domains: map[string]bool{},
-		calls: newCallTable(), facades: newFacadeTable(), notices: newNoticeTable(),
+		calls: newCallTable(), facades: newFacadeTable(o.Config.Limits.Transactions), notices: newNoticeTable(),
 		chance: newChance(o.Chance), spent: newSpending(),
 		stop: make(chan struct{}),
 	}
@@ -197,6 +197,9 @@ func (p *Proxy) Closed(f *flow.Flow) {
 func (p *Proxy) Request(s *txn.Server) {
 	if err := p.handle(s); err != nil {
 		p.answer(s, err)
+	}
+	if s.User == nil { // nobody goes on with it
+		s.Settle()
 	}
 }
 

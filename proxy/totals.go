@@ -23,9 +23,11 @@ type Totals struct {
 	Resting      int // ports that rest after a call
 	Bans         int // addresses that are not heard for a while
 
-	// Since the start: what was not heard, and answers that were not sent since
-	// they were larger than what an address had sent that may be borrowed.
-	Dropped, Unpaid uint64
+	// Since the start: datagrams that the system lost because they were not read
+	// in time; messages that were not heard, being over a budget or banned;
+	// strangers' messages for which there was no room; and answers that were not
+	// sent since they were larger than what an address had sent that may be borrowed.
+	Unread, Dropped, Crowded, Unpaid uint64
 
 	// Leaks is how often a fact about one party of a protected call was found in
 	// what was sent to the other, since the start. It is 0, or there is a bug.
@@ -44,6 +46,8 @@ func (p *Proxy) Totals() Totals {
 		Calls: p.calls.live(), Facades: p.facades.len(), Notices: p.notices.underWay(),
 		Sessions: p.engine.Sessions(), Bans: len(p.Bans()),
 		Dropped: p.guard.Counters().Dropped.Load(), Unpaid: p.guard.Counters().Unpaid.Load(),
+		Unread:  p.mux.Lost(),
+		Crowded: p.mux.Counters().Crowded.Load() + p.txn.Crowded() + p.facades.refused.Load(),
 	}
 	t.Leaks = p.receipts.Leaks()
 	t.Ports, t.Resting = p.engine.Ports()

@@ -25,6 +25,7 @@ type Socket struct {
 
 	mu      sync.Mutex
 	waiting []arrival // by time of arrival
+	lost    uint64
 	closed  bool
 	change  signal
 }
@@ -99,6 +100,7 @@ func (h *Host) deliver(to netip.AddrPort, d arrival) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.waiting) >= maxWaiting {
+		s.lost++
 		return
 	}
 	i := len(s.waiting)
@@ -112,26 +114,47 @@ func (h *Host) deliver(to netip.AddrPort, d arrival) {
 // ReadFromUDPAddrPort waits for the next datagram. What does not fit into b
 // is cut off.
 func (s *Socket) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	var (
+		size [1]int
+		from [1]netip.AddrPort
+	)
+	_, err := s.ReadBatch([][]byte{b}, size[:], from[:], true)
+	return size[0], from[0], err
+}
+
+// ReadBatch takes the datagrams that have arrived, as many as there are bufs.
+// If there are none it waits for the first, or not.
+func (s *Socket) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort, wait bool) (int, error) {
 	for {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
-			return 0, netip.AddrPort{}, failed("read", s.local, net.ErrClosed)
+			return 0, failed("read", s.local, net.ErrClosed)
 		}
+		n, now := 0, time.Now()
+		for n < len(bufs) && n < len(s.waiting) && !now.Before(s.waiting[n].at) {
+			sizes[n], from[n] = copy(bufs[n], s.waiting[n].data), seen(s.local, s.waiting[n].from)
+			n++
+		}
+		s.waiting = s.waiting[n:]
 		var next time.Time
 		if len(s.waiting) > 0 {
-			d := s.waiting[0]
-			if !time.Now().Before(d.at) {
-				s.waiting = s.waiting[1:]
-				s.mu.Unlock()
-				return copy(b, d.data), seen(s.local, d.from), nil
-			}
-			next = d.at
+			next = s.waiting[0].at
 		}
 		changed := s.change.wait()
 		s.mu.Unlock()
+		if n > 0 || !wait {
+			return n, nil
+		}
 		sleep(changed, next)
 	}
+}
+
+// Lost is how many datagrams came while the socket was full.
+func (s *Socket) Lost() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost
 }
 
 // Close closes the socket; a waiting reader gets net.ErrClosed.

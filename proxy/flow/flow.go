@@ -137,4 +137,6 @@ type Handler interface {
 // Counters are what has happened since the start.
 type Counters struct {
 	Received, Sent, Malformed, Refused, Answered, Pings atomic.Uint64
+
+	Crowded atomic.Uint64 // strangers' datagrams for which there was no room
 }

@@ -16,7 +16,7 @@ type Limits struct {
 	Write        time.Duration // for one message; default 10 s: a peer that never reads
 	Queue        int           // messages waiting to be written; default 256
 	Dial         time.Duration // default 5 s
-	SocketBuffer int           // bytes a UDP socket holds for us; default 4 MiB: 100 ms of flood
+	SocketBuffer int           // bytes a UDP socket holds for us; default 16 MiB: most of a second of flood
 }
 
 // DefaultLimits returns the defaults.
@@ -24,7 +24,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		Connections: 20000, PerAddress: 200,
 		Handshake: 5 * time.Second, FirstMessage: 10 * time.Second, Idle: 4 * KeepAlive,
-		Write: 10 * time.Second, Queue: 256, Dial: 5 * time.Second, SocketBuffer: 4 << 20,
+		Write: 10 * time.Second, Queue: 256, Dial: 5 * time.Second, SocketBuffer: 16 << 20,
 	}
 }
 

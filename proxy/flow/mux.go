@@ -33,6 +33,17 @@ type PacketConn = interface {
 	Close() error
 }
 
+// BatchConn is a PacketConn that gives all that waits in it by one call. It has
+// one reader. An alias, as PacketConn is.
+type BatchConn = interface {
+	PacketConn
+	// ReadBatch puts datagrams that have come into bufs, their sizes and
+	// senders beside them, and returns how many; it waits for the first or not.
+	ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort, wait bool) (int, error)
+	// Lost is how many datagrams nobody read in time, since the queue was full.
+	Lost() uint64
+}
+
 // Config is what a Mux is made of.
 type Config struct {
 	Network Network      // nil: the real one
@@ -231,6 +242,17 @@ func (m *Mux) forget(c *conn) {
 	m.cfg.Handler.Closed(c.flow)
 }
 
+// Lost is how many datagrams the system lost since nobody read them in time.
+func (m *Mux) Lost() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var n uint64
+	for _, l := range m.udp {
+		n += l.conn.Lost()
+	}
+	return n
+}
+
 // Connections is the number of open stream connections.
 func (m *Mux) Connections() int {
 	m.mu.Lock()
@@ -267,16 +289,6 @@ func unmap(a netip.AddrPort) netip.AddrPort {
 
 // realNetwork is the operating system's.
 type realNetwork struct{ buffer int }
-
-// ListenPacket implements Network.
-func (n realNetwork) ListenPacket(addr netip.AddrPort) (PacketConn, error) {
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
-	if err != nil {
-		return nil, err
-	}
-	_ = c.SetReadBuffer(n.buffer) // the kernel may give less
-	return c, nil
-}
 
 // Listen implements Network.
 func (realNetwork) Listen(addr netip.AddrPort) (net.Listener, error) {

@@ -263,7 +263,8 @@ func (s *Stage) idle() bool {
 		now.Leaks = 0
 	}
 	now.Bindings, now.Connections, now.Plane, now.WhyPlane, now.Room, now.Bound = 0, 0, "", "", 0, ""
-	now.Bans, now.Dropped, now.Unpaid, now.Media = 0, 0, 0, rtpengine.Relayed{} // counts of what was
+	now.Unread, now.Bans, now.Dropped, now.Crowded, now.Unpaid = 0, 0, 0, 0, 0 // counts of what was
+	now.Media = rtpengine.Relayed{}
 	return now == proxy.Totals{}
 }
 

@@ -28,7 +28,7 @@ const (
 // worker: in a Handler's or Sink's method, or in a function given to After or
 // Layer.Do with its Call-ID.
 type Server struct {
-	Req  *sip.Request // as it came; not to be changed
+	Req  *sip.Request // as it came; not to be changed; nil once settled
 	Flow *flow.Flow   // where it came from and responses go
 	User any          // the transaction user's
 
@@ -221,6 +221,34 @@ func (s *Server) Reply(res *sip.Response) error {
 	}
 	s.send(raw)
 	return nil
+}
+
+// ReplyOnce sends a final response and forgets the transaction (RFC 3261
+// §8.2.7): what nobody knows to be anybody's holds no memory then. Whoever does
+// not get it asks again, with a new transaction, and must be given the same To
+// tag. An ACK goes to the Handler.
+func (s *Server) ReplyOnce(res *sip.Response) error {
+	if s.Final() {
+		return ErrFinal
+	}
+	raw := wire.Bytes(res)
+	if s.watcher != nil {
+		s.watcher(raw)
+	}
+	s.send(raw)
+	s.end()
+	return nil
+}
+
+// Drop forgets a transaction without a word.
+func (s *Server) Drop() { s.end() }
+
+// Settle says that the transaction user has done with a transaction that has
+// its final response: nothing is kept but what repetitions and the ACK need.
+func (s *Server) Settle() {
+	if s.Final() {
+		s.Req, s.User, s.watcher = nil, nil, nil
+	}
 }
 
 // accept enters RFC 6026's state for a 2xx.

@@ -83,11 +83,11 @@ type Config struct {
 // messages are some ten milliseconds of work, and 200,000 transactions of
 // about 3 KB are what a machine that runs Sotto can spare.
 const (
-	defaultT1              = 500 * time.Millisecond
-	defaultT2              = 4 * time.Second
-	defaultT4              = 5 * time.Second
-	defaultQueue           = 4096
-	defaultMaxTransactions = 200_000
+	defaultT1           = 500 * time.Millisecond
+	defaultT2           = 4 * time.Second
+	defaultT4           = 5 * time.Second
+	defaultQueue        = 4096
+	DefaultTransactions = 200_000
 )
 
 // Layer is a transaction layer. Its methods are safe for concurrent use
@@ -99,6 +99,7 @@ type Layer struct {
 	workers []*worker
 	clients clientTable
 	open    atomic.Int64 // transactions of both kinds
+	crowded atomic.Uint64
 	closed  chan struct{}
 	once    sync.Once
 	wait    sync.WaitGroup
@@ -133,7 +134,7 @@ func withDefaults(c Config) Config {
 		c.Queue = defaultQueue
 	}
 	if c.MaxTransactions == 0 {
-		c.MaxTransactions = defaultMaxTransactions
+		c.MaxTransactions = DefaultTransactions
 	}
 	if c.T1 == 0 {
 		c.T1 = defaultT1
@@ -177,10 +178,18 @@ func (l *Layer) Message(f *flow.Flow, m sip.Message) {
 	}
 }
 
+// Crowded is how many strangers' messages were dropped since the start because
+// their share of the queues or of the transactions was full.
+func (l *Layer) Crowded() uint64 { return l.crowded.Load() }
+
 // busy answers a request for which there is no room (RFC 3261 §21.5.4). A
 // stranger's is dropped: under a flood each answer would cost a known caller's.
 func (l *Layer) busy(f *flow.Flow, req *sip.Request) {
-	if req.IsAck() || !f.Known() {
+	if !f.Known() {
+		l.crowded.Add(1)
+		return
+	}
+	if req.IsAck() {
 		return
 	}
 	res := wire.NewResponse(req, sip.StatusServiceUnavailable, "Service Unavailable")
@@ -287,6 +296,11 @@ const (
 	strangersShare = 4
 )
 
+// turn is how many jobs, and how many timers, a worker does in one go (ours:
+// some milliseconds). Most timers of a flooded server are strangers', so that
+// who is known must not wait until all that are due have run.
+const turn = 32
+
 // run works until the layer is closed.
 func (w *worker) run() {
 	defer w.l.wait.Done()
@@ -296,24 +310,37 @@ func (w *worker) run() {
 		case <-w.l.closed:
 			return
 		case <-w.wheel.due():
-			w.wheel.advance(time.Now())
-			continue
-		case j := <-w.queue:
-			w.do(j)
-			continue
+			w.wheel.turn(time.Now())
 		default:
+		}
+		known, timers := w.known(turn), w.wheel.fire(turn)
+		if known || timers {
+			continue
 		}
 		select { // nothing is waiting but, perhaps, strangers
 		case <-w.l.closed:
 			return
 		case <-w.wheel.due():
-			w.wheel.advance(time.Now())
+			w.wheel.turn(time.Now())
 		case j := <-w.queue:
 			w.do(j)
 		case j := <-w.later:
 			w.do(j)
 		}
 	}
+}
+
+// known does some of the jobs that come first, and says whether there may be more.
+func (w *worker) known(some int) bool {
+	for range some {
+		select {
+		case j := <-w.queue:
+			w.do(j)
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func (w *worker) do(j job) {

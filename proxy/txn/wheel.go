@@ -21,6 +21,8 @@ type wheel struct {
 	done   int64 // ticks that are over
 	size   int
 	ticker *time.Timer
+
+	ready []*Timer // due, in their order; whoever turns the wheel has it alone
 }
 
 // Timer is one timer of a wheel.
@@ -37,7 +39,7 @@ func newWheel() *wheel {
 	return w
 }
 
-// due fires when advance should be called.
+// due fires when turn should be called.
 func (w *wheel) due() <-chan time.Time { return w.ticker.C }
 
 // after starts a timer.
@@ -68,9 +70,16 @@ func (t *Timer) Stop() {
 	t.active, t.fn = false, nil
 }
 
-// advance runs what is due at now.
-func (w *wheel) advance(now time.Time) {
-	for _, t := range w.take(int64(now.Sub(w.start) / tick)) {
+// turn turns the wheel up to now; fire then runs what is due.
+func (w *wheel) turn(now time.Time) {
+	w.ready = append(w.ready, w.take(int64(now.Sub(w.start)/tick))...)
+}
+
+// fire runs some of the timers that are due, and says whether there are more.
+func (w *wheel) fire(some int) bool {
+	n := min(some, len(w.ready))
+	for i, t := range w.ready[:n] {
+		w.ready[i] = nil
 		w.mu.Lock()
 		fn := t.fn
 		t.fn, t.active = nil, false
@@ -79,6 +88,10 @@ func (w *wheel) advance(now time.Time) {
 			fn()
 		}
 	}
+	if w.ready = w.ready[n:]; len(w.ready) == 0 {
+		w.ready = nil
+	}
+	return len(w.ready) > 0
 }
 
 // take removes the timers that are due at tick upTo, in their order.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/emiago/sipgo/sip"
 )
@@ -15,15 +16,22 @@ func Bytes(m sip.Message) []byte {
 	if m.ContentLength() == nil {
 		m.SetBody(m.Body()) // writes the header
 	}
-	var b bytes.Buffer
-	b.Grow(usualHead + len(m.Body()))
-	m.StringWrite(&b)
-	return b.Bytes()
+	b := buffers.Get().(*bytes.Buffer)
+	b.Reset()
+	m.StringWrite(b)
+	out := bytes.Clone(b.Bytes())
+	if b.Cap() <= largeBuffer {
+		buffers.Put(b)
+	}
+	return out
 }
 
-// usualHead is room for the head of most messages (ours): with less the buffer
-// grows several times, and copies what it has.
-const usualHead = 1536
+// buffers are where messages are written: what is kept of them, as the last
+// response of a transaction is, then has no room to spare.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// largeBuffer is one that is not kept (ours): most messages are smaller.
+const largeBuffer = 16 << 10
 
 // Fork makes a copy of a request that shares nothing with it and has no
 // destination: sipgo's Clone shares pointers to several headers.

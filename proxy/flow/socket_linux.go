@@ -1,0 +1,148 @@
+package flow
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ListenPacket implements Network.
+func (n realNetwork) ListenPacket(addr netip.AddrPort) (PacketConn, error) {
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+	if err != nil {
+		return nil, err
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	s := &socket{UDPConn: c, raw: raw}
+	s.receive = s.tryReceive
+	s.grow(n.buffer)
+	return s, nil
+}
+
+// A socket is a UDP socket that gives all that waits in it by one call. It has
+// one reader.
+type socket struct {
+	*net.UDPConn
+	raw syscall.RawConn
+
+	// Of the call under way:
+	receive  func(fd uintptr) bool // tryReceive
+	messages []message
+	vectors  []unix.Iovec
+	names    []unix.RawSockaddrInet6 // room enough for both families
+	wait     bool
+	got      int
+	errno    syscall.Errno
+}
+
+// message is struct mmsghdr of recvmmsg(2).
+type message struct {
+	head unix.Msghdr
+	size uint32
+}
+
+// grow asks for a receive queue of n bytes. The system gives as much to a
+// server that may administer the network, and net.core.rmem_max to others.
+func (s *socket) grow(n int) {
+	err := unix.EPERM
+	_ = s.raw.Control(func(fd uintptr) { // the socket is open
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, n) == nil {
+			err = 0
+		}
+	})
+	if err != 0 {
+		_ = s.SetReadBuffer(n)
+	}
+}
+
+// ReadBatch implements BatchConn.
+func (s *socket) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort, wait bool) (int, error) {
+	s.prepare(bufs)
+	s.wait, s.got, s.errno = wait, 0, 0
+	if err := s.raw.Read(s.receive); err != nil {
+		return 0, err
+	}
+	if s.errno != 0 {
+		return 0, &net.OpError{Op: "read", Net: "udp", Err: s.errno}
+	}
+	for i := range s.got {
+		sizes[i], from[i] = int(s.messages[i].size), addrOf(&s.names[i])
+	}
+	return s.got, nil
+}
+
+// prepare points the messages at the buffers.
+func (s *socket) prepare(bufs [][]byte) {
+	if len(s.messages) < len(bufs) {
+		s.messages = make([]message, len(bufs))
+		s.vectors = make([]unix.Iovec, len(bufs))
+		s.names = make([]unix.RawSockaddrInet6, len(bufs))
+	}
+	s.messages = s.messages[:len(bufs)]
+	for i, b := range bufs {
+		s.vectors[i].Base = &b[0]
+		s.vectors[i].SetLen(len(b))
+		h := &s.messages[i].head
+		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&s.names[i])), unix.SizeofSockaddrInet6
+		h.Iov = &s.vectors[i]
+		h.SetIovlen(1)
+	}
+}
+
+// tryReceive takes what has come; it is false if it is to be called again when
+// there is something. The call is raw: it never waits, and Go's scheduler need
+// not be told of it.
+func (s *socket) tryReceive(fd uintptr) bool {
+	for {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.messages[0])),
+			uintptr(len(s.messages)), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			s.got = int(n)
+			return true
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return !s.wait
+		default:
+			s.errno = errno
+			return true
+		}
+	}
+}
+
+// addrOf is the address in a name that the kernel wrote.
+func addrOf(n *unix.RawSockaddrInet6) netip.AddrPort {
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&n.Port))[:])
+	if n.Family == unix.AF_INET {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(n))
+		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port)
+	}
+	a := netip.AddrFrom16(n.Addr)
+	if n.Scope_id != 0 {
+		a = a.WithZone(strconv.FormatUint(uint64(n.Scope_id), 10))
+	}
+	return netip.AddrPortFrom(a, port)
+}
+
+// memDrops is the place of the drops in what SO_MEMINFO says (linux/sock_diag.h).
+const memDrops = 8
+
+// Lost implements BatchConn.
+func (s *socket) Lost() uint64 {
+	var info [memDrops + 1]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_ = s.raw.Control(func(fd uintptr) { // of a closed socket nothing is known
+		_, _, _ = syscall.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	})
+	return uint64(info[memDrops])
+}
