@@ -192,9 +192,13 @@ func (k *soaking) fallSilent(now time.Time) {
 	}
 }
 
+// lastWords is how long the parties of a session are silent before it ends
+// (ours: what waits at its sockets is gone then, unless the relay cannot keep up).
+const lastWords = 500 * time.Millisecond
+
 // replace ends sessions whose last packets have arrived, and begins others.
 func (k *soaking) replace(now time.Time) error {
-	for len(k.silent) > 0 && now.Sub(k.silent[0].since) > settle {
+	for len(k.silent) > 0 && now.Sub(k.silent[0].since) > lastWords {
 		if err := k.swap(k.silent[0].slot); err != nil {
 			return err
 		}
@@ -221,7 +225,7 @@ func (k *soaking) swap(i int) error {
 
 // settle ends all sessions and notes what is left of them.
 func (k *soaking) settle(a *account) (err error) {
-	time.Sleep(settle)
+	time.Sleep(lastWords)
 	for i := range k.sessions {
 		if err := k.relay.end(i); err != nil {
 			return err
