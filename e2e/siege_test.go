@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -69,6 +70,8 @@ func TestSiege(t *testing.T) {
 type siege struct {
 	t         *testing.T
 	server    netip.AddrPort
+	level     string // of its log; "": error
+	streams   bool   // it listens on TCP, and on TLS at the next port, as well
 	dir       string
 	proc      *exec.Cmd
 	ended     chan struct{} // the server has
@@ -91,8 +94,12 @@ func (g *siege) open(extra string) {
 	}
 	g.dir = g.t.TempDir()
 	config := filepath.Join(g.dir, "sotto.yaml")
-	text := fmt.Sprintf("domains: [%s]\nknown_domains: [%s]\nlisten: [\"udp:%s\"]\ndata_dir: %s\n"+
-		"log: {level: error}\n%s\n", domain, domain, g.server, g.dir, extra)
+	listen := fmt.Sprintf("%q", "udp:"+g.server.String())
+	if g.streams {
+		listen += fmt.Sprintf(", \"tcp:%s\", \"tls:%s\"", g.server, netip.AddrPortFrom(g.server.Addr(), 5061))
+	}
+	text := fmt.Sprintf("domains: [%s]\nknown_domains: [%s]\nlisten: [%s]\ndata_dir: %s\nlog: {level: %s}\n%s\n",
+		domain, domain, listen, g.dir, cmp.Or(g.level, "error"), extra)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		g.t.Fatal(err)
 	}

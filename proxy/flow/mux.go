@@ -147,7 +147,7 @@ func (m *Mux) To(transport string, peer netip.AddrPort, serverName string) (*Flo
 	case "tcp", "tls":
 		return m.dialLocked(dialKey{transport, peer, serverName})
 	}
-	return nil, fmt.Errorf("transport %q is not supported", transport)
+	return nil, errors.New("transport is not supported") // its name is somebody else's, and this is logged
 }
 
 // udpTo picks the listener to send from.

@@ -217,7 +217,7 @@ func (r *Resolver) srv(ctx context.Context, s service) ([]Destination, error) {
 func (r *Resolver) hosts(ctx context.Context, host string, port int, transport string) ([]Destination, error) {
 	ips, err := r.names.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return nil, fmt.Errorf("looking up host: %w", err)
+		return nil, fmt.Errorf("looking up host: %w", nameless(err))
 	}
 	//nolint:gosec // load is spread; nobody gains by guessing which server comes first
 	rand.Shuffle(len(ips), func(i, j int) { ips[i], ips[j] = ips[j], ips[i] })
@@ -227,6 +227,16 @@ func (r *Resolver) hosts(ctx context.Context, host string, port int, transport s
 		all = append(all, Destination{transport, netip.AddrPortFrom(ip.Unmap(), uint16(port))})
 	}
 	return all, nil
+}
+
+// nameless is the error of a look-up without the name, which somebody else has
+// chosen: errors are logged.
+func nameless(err error) error {
+	var e *net.DNSError
+	if errors.As(err, &e) {
+		return errors.New(e.Err)
+	}
+	return errors.New("no name server answers")
 }
 
 // defaultPort is RFC 3261 §19.1.2.
