@@ -38,7 +38,7 @@ fuzz:
 	scripts/fuzz.sh $(FUZZTIME)
 
 mutants:
-	go test -tags mutants -run '^TestEveryMutantIsCaught$$' -v ./proxy
+	go test -tags mutants -run '^TestEvery(Link)?MutantIsCaught$$' -v ./proxy ./e2e
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

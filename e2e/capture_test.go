@@ -62,6 +62,8 @@ type packet struct {
 	at       time.Time
 	src, dst netip.AddrPort // ports are 0 for what is neither UDP nor TCP
 	kind     string         // udp, tcp, icmp, other
+	hops     uint8          // TTL or hop limit
+	class    uint8          // TOS or traffic class
 	payload  []byte         // above UDP, TCP or IP
 }
 
@@ -142,6 +144,12 @@ func dissect(data []byte) (packet, bool) {
 		return packet{}, false
 	}
 	p := packet{kind: "other", payload: network.LayerPayload()}
+	switch n := network.(type) {
+	case *layers.IPv4:
+		p.hops, p.class = n.TTL, n.TOS
+	case *layers.IPv6:
+		p.hops, p.class = n.HopLimit, n.TrafficClass
+	}
 	var sport, dport uint16
 	switch l := frame.TransportLayer().(type) {
 	case *layers.UDP:

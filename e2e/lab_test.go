@@ -34,6 +34,7 @@ type lab struct {
 	router string // network namespace
 	six    bool   // IPv6 instead of IPv4
 	plane  string // by what the server relays media
+	mutant string // the server's binary, if it is not the product; "" elsewhere
 	media  string // more for the server's media section
 
 	installed  bool // the server has a binary of its own, which may be replaced
@@ -145,11 +146,12 @@ func (h *host) plug(router, gateway string) {
 		l.in(ns, "ip", "link", "set", dev, "up")
 	}
 	only := netip.PrefixFrom(h.ip, h.ip.BitLen()).String()
-	l.in(h.ns, "ip", "addr", "add", only, "dev", "eth0")
 	if l.six {
+		l.in(h.ns, "ip", "addr", "add", only, "dev", "eth0", "nodad") // a tentative one is no route's source
 		l.in(router, "ip", "addr", "add", "fe80::1/64", "dev", port, "nodad")
 		l.in(h.ns, "ip", "route", "add", "default", "via", "fe80::1", "dev", "eth0", "src", h.ip.String())
 	} else {
+		l.in(h.ns, "ip", "addr", "add", only, "dev", "eth0")
 		l.in(router, "ip", "addr", "add", gateway+"/32", "dev", port)
 		l.in(h.ns, "ip", "route", "add", gateway, "dev", "eth0", "scope", "link")
 		l.in(h.ns, "ip", "route", "add", "default", "via", gateway, "dev", "eth0", "src", h.ip.String())

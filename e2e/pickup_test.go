@@ -15,12 +15,18 @@ import (
 )
 
 // inside is the network of a host, for a phone of our own that is on it.
-type inside struct{ *host }
+type inside struct {
+	*host
+	look look
+}
 
 // ListenPacket implements flow.Network.
-func (n inside) ListenPacket(a netip.AddrPort) (c flow.PacketConn, err error) {
-	err = n.within(func() (err error) {
-		c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(a))
+func (n inside) ListenPacket(a netip.AddrPort) (flow.PacketConn, error) {
+	var c *net.UDPConn
+	err := n.within(func() (err error) {
+		if c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(a)); err == nil {
+			err = n.look.apply(c)
+		}
 		return err
 	})
 	return c, err
@@ -54,10 +60,16 @@ type scripted struct {
 // scripted puts a phone on a host, and registers it.
 func (s *server) scripted(place, user string) *scripted {
 	s.lab.t.Helper()
+	return s.scriptedWith(look{}, place, user)
+}
+
+// scriptedWith is scripted, with packets that look like that.
+func (s *server) scriptedWith(packets look, place, user string) *scripted {
+	s.lab.t.Helper()
 	h := s.lab.host(place)
 	c := phone.Marked(h.ip, "marked-"+user+"-")
 	c.User, c.Domain, c.Password = user, domain, password
-	c.Network, c.Local, c.Server = inside{h}, netip.AddrPortFrom(h.ip, 5060), s.port("udp")
+	c.Network, c.Local, c.Server = inside{h, packets}, netip.AddrPortFrom(h.ip, 5060), s.port("udp")
 	p, err := phone.New(c)
 	if err != nil {
 		s.lab.t.Fatal(err)

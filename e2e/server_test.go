@@ -65,6 +65,9 @@ type server struct {
 func (l *lab) serve(extra string) *server {
 	l.t.Helper()
 	bin, err := sottoBinary()
+	if l.mutant != "" {
+		bin, err = l.mutant, nil
+	}
 	if err != nil {
 		l.t.Fatal(err)
 	}

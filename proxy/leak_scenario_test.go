@@ -338,6 +338,7 @@ var leakScenarios = []leakScenario{
 	{"description with a name in c=", offers(audio, "c=IN FAM marked-HOST.example"), 488, ""},
 	{"keys and times", offers("k=uri:http://HOST/", "z=0 HOST", audio, "k=clear:HOST", "i=HOST", "b=X-HOST:1"), 488, ""},
 	{"STUN and RTCP APP on the media port", probes, 200, ""},
+	{"RTCP XR", extended, 200, ""},
 }
 
 // faxes sends a re-INVITE to T.38, which the other takes, and a packet of UDPTL each way.

@@ -93,7 +93,12 @@ var edits = []edit{
 	{"rtpengine/rtcp.go", `		p.Reason = ""`, `		if mutant != "BYE" { p.Reason = "" }`},
 	{"rtpengine/rtcp.go", "		p.NTPTime += from.clock\n", `		if mutant != "NTP" { p.NTPTime += from.clock }
 `},
-	{"rtpengine/rtcp.go", "	return nil\n}\n\n// turnBack", "	if mutant == \"APP\" { return p }\n	return nil\n}\n\n// turnBack"},
+	{"rtpengine/rtcp.go", "	return nil\n}\n\n// turnBack", `	if mutant == "APP" { return p }
+	if _, is := p.(*rtcp.ExtendedReport); is && mutant == "XR" { return p }
+	return nil
+}
+
+// turnBack`},
 	{"rtpengine/stream.go", "	case k == kindSTUN:\n		t.stun(", `	case k == kindSTUN:
 		if mutant == "STUN" { t.forward(in, out, rtcpPort, b); return }
 		t.stun(`},
@@ -121,8 +126,7 @@ var mutants = []struct{ name, scenario string }{
 	{"body:application/pidf+xml", "NOTIFY, presence"},
 	{"body:application/dialog-info+xml", "NOTIFY, dialog"},
 	{"watched dialog", "NOTIFY, dialog with names"},
-	{"watched dialog", "pickup of a ringing call"},
-	{"watched id", "pickup of an answered call"},
+	{"watched id", "NOTIFY, dialog with names"},
 	{"body:application/reginfo+xml", "NOTIFY, reg"},
 	{"body:application/conference-info+xml", "NOTIFY, conference"},
 	{"body:application/simple-message-summary", "NOTIFY, message summary"},
@@ -157,6 +161,7 @@ var mutants = []struct{ name, scenario string }{
 	{"BYE", "nothing but the call"},
 	{"NTP", "STUN and RTCP APP"},
 	{"APP", "STUN and RTCP APP"},
+	{"XR", "RTCP XR"},
 	{"STUN", "STUN and RTCP APP"},
 	{"RTP", "STUN and RTCP APP"},
 }
