@@ -84,7 +84,7 @@ func (p *Proxy) tell(to aor.AOR, text string, calls []store.Silenced) {
 			}
 		}
 		if sent > 0 && len(calls) > 0 {
-			p.notices.begins(to, sent)
+			p.notices.begins(to, sent, time.Now())
 		}
 	})
 	if err != nil {
@@ -136,12 +136,13 @@ func (n *notice) Response(_ *txn.Client, res *sip.Response) {
 		return
 	}
 	n.taken = true
-	n.p.notices.told(n.to, n.calls)
+	now := time.Now()
+	n.p.notices.told(n.to, n.calls, now)
 	ids := make([]int64, 0, len(n.calls))
 	for _, c := range n.calls {
 		ids = append(ids, c.ID)
 	}
-	n.p.later("notice", func() error { return n.p.store.MarkNotified(ids) })
+	n.p.later("notice", func() error { return n.p.store.MarkNotified(ids, now) })
 }
 
 // Failed implements txn.Sink: the calls stay pending until the next REGISTER.

@@ -134,6 +134,10 @@ func New(o Options) (*Proxy, error) {
 
 // Start opens the configured listeners. On an error none stays open.
 func (p *Proxy) Start() ([]Bound, error) {
+	told, err := p.store.Tellings(time.Now().Add(-rateMemory))
+	if err != nil {
+		return nil, err
+	}
 	for _, l := range p.cfg.Listen {
 		addr, err := p.mux.Listen(l.Transport, l.Addr)
 		if err != nil {
@@ -142,7 +146,7 @@ func (p *Proxy) Start() ([]Bound, error) {
 		}
 		p.bound = append(p.bound, Bound{l.Transport, addr})
 	}
-	p.notices.restart(p.store.Untold())
+	p.notices.restart(p.store.Untold(), told)
 	p.done.Add(1)
 	go p.housekeep()
 	return p.bound, nil

@@ -19,6 +19,9 @@ var (
 	rateCaller  = rate{3, 6 * time.Hour}
 )
 
+// rateMemory is how long a notice counts: until the slower burst is whole again.
+const rateMemory = 18 * time.Hour
+
 // A noticeTable knows what was told to whom when, and which recipients have a
 // notice under way, so that calls that come close together make one notice.
 // Safe for concurrent use.
@@ -162,11 +165,16 @@ func (t *noticeTable) tick(p *Proxy, now time.Time) {
 	}
 }
 
-// restart has tick look at whoever was not told when the server stopped.
-func (t *noticeTable) restart(all []aor.AOR) {
+// restart has tick look at whoever was not told when the server stopped. What
+// was told before counts: who makes a server stop gets no notice more of it.
+func (t *noticeTable) restart(untold []aor.AOR, told []store.Telling) {
+	for _, n := range told {
+		t.begins(n.Recipient, 0, n.At)
+		t.told(n.Recipient, n.Calls, n.At)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, to := range all {
+	for _, to := range untold {
 		t.get(to).due = time.Now()
 	}
 }
@@ -183,12 +191,12 @@ func (t *noticeTable) close() {
 }
 
 // begins notes that so many messages to a recipient are under way.
-func (t *noticeTable) begins(to aor.AOR, messages int) {
+func (t *noticeTable) begins(to aor.AOR, messages int, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.get(to)
 	e.sent += messages
-	e.full, _ = rateNotices.spend(e.full, 1, time.Now())
+	e.full, _ = rateNotices.spend(e.full, 1, now)
 }
 
 // ends notes that one is answered, or lost.
@@ -199,14 +207,14 @@ func (t *noticeTable) ends(to aor.AOR) {
 }
 
 // told notes whose calls a recipient has been told of.
-func (t *noticeTable) told(to aor.AOR, calls []store.Silenced) {
+func (t *noticeTable) told(to aor.AOR, calls []store.Silenced, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e, counted := t.get(to), map[string]bool{}
 	for _, c := range calls {
 		if key := e.callerKey(c); !counted[key] {
 			counted[key] = true
-			e.callers[key], _ = rateCaller.spend(e.callers[key], 1, time.Now())
+			e.callers[key], _ = rateCaller.spend(e.callers[key], 1, now)
 		}
 	}
 }

@@ -153,6 +153,29 @@ func TestNoticeAfterARestart(t *testing.T) {
 	})
 }
 
+// What was told before a restart counts after it: a server that is started again
+// and again is no way to tell somebody more often.
+func TestNoticesAreFewOverRestarts(t *testing.T) {
+	screened(t, func(t *testing.T, s *proxytest.Stage) {
+		s.Bob.Forget()
+		const calls = 24
+		for range calls {
+			tries(s.Mallory, "bob")
+			s.Wait(time.Minute)
+			s.Restart()
+			stays(s, s.Bob, 14*time.Minute)
+			s.Mallory.Registers()
+		}
+		if n := len(notices(s, s.Bob)); n < 3 || n > 4 {
+			t.Errorf("%d notices in six hours; want 3, and one more with the sixth hour", n)
+		}
+		stays(s, s.Bob, 7*time.Hour)
+		if n := counted(t, notices(s, s.Bob)); n != calls {
+			t.Errorf("bob was told of %d calls; want %d", n, calls)
+		}
+	})
+}
+
 // When a notice comes says nothing of when the call came: the times between
 // are spread evenly from 2 to 20 seconds.
 func TestNoticeIsNotAlikeInTime(t *testing.T) {

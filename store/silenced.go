@@ -92,7 +92,7 @@ func (s *Store) silenced(where string, a aor.AOR, args ...any) ([]Silenced, erro
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	var all []Silenced
-	const query = "SELECT id, caller, verified, at, media, reason, notified FROM silenced "
+	const query = "SELECT id, caller, verified, at, media, reason, notified <> 0 FROM silenced "
 	err := s.rows(ctx, query+where, func(r *sql.Rows) error {
 		c := Silenced{Recipient: a}
 		var at int64
@@ -109,15 +109,54 @@ func (s *Store) silenced(where string, a aor.AOR, args ...any) ([]Silenced, erro
 	return all, nil
 }
 
-// MarkNotified notes that a recipient was told of these calls.
-func (s *Store) MarkNotified(ids []int64) error {
+// MarkNotified notes that a recipient was told of these calls, and when.
+func (s *Store) MarkNotified(ids []int64, at time.Time) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	args := make([]any, len(ids))
-	for i, id := range ids {
-		args[i] = id
+	args := []any{at.Unix()}
+	for _, id := range ids {
+		args = append(args, id)
 	}
-	err := s.exec("UPDATE silenced SET notified = 1 WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", args...)
-	return err
+	return s.exec("UPDATE silenced SET notified = ? WHERE id IN (?"+strings.Repeat(", ?", len(ids)-1)+")", args...)
+}
+
+// A Telling is one notice of the past: who was told, when, and of which calls.
+type Telling struct {
+	Recipient aor.AOR
+	At        time.Time
+	Calls     []Silenced // Caller and Verified of each
+}
+
+// Tellings are the notices since a time, oldest first.
+func (s *Store) Tellings(since time.Time) ([]Telling, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	var all []Telling
+	const query = "SELECT recipient, notified, caller, verified FROM silenced " +
+		"WHERE notified > ? ORDER BY notified, recipient"
+	err := s.rows(ctx, query, func(r *sql.Rows) error {
+		var (
+			text string
+			at   int64
+			c    Silenced
+		)
+		if err := r.Scan(&text, &at, &c.Caller, &c.Verified); err != nil {
+			return err
+		}
+		to, err := aor.Parse(text)
+		if err != nil {
+			return err
+		}
+		if n := len(all); n == 0 || all[n-1].Recipient != to || all[n-1].At.Unix() != at {
+			all = append(all, Telling{Recipient: to, At: time.Unix(at, 0)})
+		}
+		last := &all[len(all)-1]
+		last.Calls = append(last.Calls, c)
+		return nil
+	}, max(since.Unix(), 1)) // 1 is a call that is not to be told of
+	if err != nil {
+		return nil, fmt.Errorf("reading notices: %w", unavailable(err))
+	}
+	return all, nil
 }

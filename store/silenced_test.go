@@ -3,6 +3,8 @@ package store
 import (
 	"testing"
 	"time"
+
+	"sotto/internal/aor"
 )
 
 // A registration asks what its user was not told of. For one who was told of
@@ -24,7 +26,7 @@ func TestNothingIsReadForWhoWasTold(t *testing.T) {
 			t.Errorf("notified %t: %d calls to tell of; want %d", who.notified, len(calls), who.pending)
 		}
 		for _, c := range calls {
-			must(t, s.MarkNotified([]int64{c.ID}))
+			must(t, s.MarkNotified([]int64{c.ID}, time.Now()))
 		}
 	}
 	if calls, err := s.PendingNotices(bob); err != nil || len(calls) > 0 {
@@ -70,5 +72,36 @@ func TestNotes(t *testing.T) {
 	must(t, s.db.QueryRow("SELECT (SELECT count(*) FROM decoy) + (SELECT count(*) FROM silenced)").Scan(&left))
 	if left != maxSilenced || !s.Recent(carol, bob, 1) || len(s.Untold()) != 1 {
 		t.Errorf("%d rows are left, %v were not told, recent: %t", left, s.Untold(), s.Recent(carol, bob, 1))
+	}
+}
+
+// When whom was told of which calls is known, one notice as one.
+func TestTellings(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	bob, carol := user(t, "bob"), user(t, "carol")
+	must(t, s.AddUser(bob, "x"))
+	must(t, s.AddUser(carol, "x"))
+	began := time.Unix(1_800_000_000, 0)
+	for _, to := range []aor.AOR{bob, carol, bob} {
+		must(t, s.Note([]Note{{Silenced: Silenced{Recipient: to, Caller: "a@b.example", At: began, Verified: true}}}))
+		must(t, s.Note([]Note{{Silenced: Silenced{Recipient: to, Caller: "c@d.example", At: began}}}))
+		must(t, s.Note([]Note{{Silenced: Silenced{Recipient: to, Caller: "quiet", At: began, Notified: true}}}))
+		calls, err := s.PendingNotices(to)
+		must(t, err)
+		must(t, s.MarkNotified([]int64{calls[0].ID, calls[1].ID}, began))
+		began = began.Add(time.Hour)
+	}
+	for since, want := range map[time.Duration]int{-4 * time.Hour: 3, -3 * time.Hour: 2, 0: 0} {
+		all, err := s.Tellings(began.Add(since))
+		must(t, err)
+		if len(all) != want {
+			t.Errorf("since %v: %+v", since, all)
+		}
+		for _, n := range all {
+			if len(n.Calls) != 2 || !n.Calls[0].Verified || n.Calls[1].Caller != "c@d.example" {
+				t.Errorf("%+v", n)
+			}
+		}
 	}
 }
