@@ -213,8 +213,8 @@ func TestPauseFollowsTheLoad(t *testing.T) {
 		{0, most, most},
 		{1000, most, most},
 		{10000, most, most},
-		{50000, 400 * time.Microsecond, 640 * time.Microsecond},
-		{100000, 150 * time.Microsecond, 250 * time.Microsecond},
+		{50000, 200 * time.Microsecond, 320 * time.Microsecond},
+		{100000, 75 * time.Microsecond, 125 * time.Microsecond},
 		{260000, 0, brief},
 	} {
 		pause, round, mean := most/2, time.Duration(0), time.Duration(0)

@@ -25,24 +25,24 @@ import (
 // when packets come faster than they are served there is none.
 type poller struct {
 	epoll, wake, clock int
+	socks              []*sock       // by file descriptor; under the loop's lock
 	most               time.Duration // media.pause
 	pause              time.Duration
-	socks              []*sock   // by file descriptor; under the loop's lock
-	shared             time.Time // when others were last let have the processor
+	near               uint32
 	stop               atomic.Bool
 	from               unix.RawSockaddrInet6 // large enough for both families
 	buf                [maxPacket]byte
+	shared             time.Time // when others were last let have the processor
 }
 
 // batch is how many ready sockets are served under one lock (ours: control
 // waits for less than a millisecond; the lock, taken once, is 20 ns of it).
 const batch = 128
 
-// gather is how many packets a pause is for (ours: with so many of them, what a
-// wake-up costs is a tenth of what they cost), and brief a pause that is not
-// worth the timer.
+// gather is how many packets a pause is for (measured: more of them make none
+// of them cheaper), and brief a pause that is not worth the timer.
 const (
-	gather = 32
+	gather = 16
 	brief  = 50 * time.Microsecond
 )
 
@@ -117,6 +117,7 @@ func (p *poller) run(mu *sync.Mutex) {
 			n = p.sleep(events)
 		}
 		mu.Lock()
+		p.reach(events[:n])
 		for _, e := range events[:n] {
 			p.serve(e.Fd)
 		}
@@ -176,6 +177,16 @@ func next(pause, most time.Duration, n int) time.Duration {
 		return pause * gather / time.Duration(n)
 	}
 	return min(most, pause+pause/8+time.Microsecond)
+}
+
+// reach has the processor fetch both lines of all flows of a batch from memory
+// at a time; each for itself would be waited for.
+func (p *poller) reach(events []unix.EpollEvent) {
+	for _, e := range events {
+		if int(e.Fd) < len(p.socks) && p.socks[e.Fd] != nil {
+			p.near += uint32(p.socks[e.Fd].out) + p.socks[e.Fd].came.max // the sum is nothing
+		}
+	}
 }
 
 // serve takes one packet that waits at a socket.
