@@ -17,6 +17,7 @@ type bench struct {
 	parties [2]*party
 	soft    []int // the system's threads for what is left over on the relay's processor
 	lasting time.Duration
+	burst   time.Duration // packets leave at multiples of it; 0: when they are due
 }
 
 // A sample is what one turn has shown.
@@ -28,12 +29,12 @@ type sample struct {
 }
 
 // newBench makes the phones.
-func newBench(lasting time.Duration) (*bench, error) {
+func newBench(lasting, burst time.Duration) (*bench, error) {
 	l, err := newLab()
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{lab: l, lasting: lasting}
+	b := &bench{lab: l, lasting: lasting, burst: burst}
 	if b.sink, err = newSink(); err == nil {
 		b.soft, err = tasksNamed(fmt.Sprintf("ksoftirqd/%d", relayCPU))
 	}
@@ -66,17 +67,9 @@ func (b *bench) turn(c contestant, sessions int, f func(*relay) error) error {
 	if err != nil {
 		return err
 	}
-	for side, p := range b.parties {
-		port := [2]int{callerPort, calleePort}[side]
-		p.flows, p.at = nil, 0
-		for i, ports := range pairs {
-			to := netip.AddrPortFrom(b.lab.at, ports[side])
-			p.flows = append(p.flows,
-				newFlow(b.lab.parties[side], b.lab.inner[side], uint16(port+i), to, uint32(1+2*i+side)))
-		}
-	}
+	b.dial(pairs, c.routed)
 	ends := b.lab.parties
-	if r.cmd == nil { // the packets end where they would be relayed
+	if c.name == noRelay { // the packets end where they would be relayed
 		ends = b.lab.inner
 	}
 	for _, e := range ends {
@@ -92,24 +85,64 @@ func (b *bench) turn(c contestant, sessions int, f func(*relay) error) error {
 	return f(r)
 }
 
+// dial makes the flows of the phones: to the relay's ports, or to each other.
+func (b *bench) dial(pairs []pair, routed bool) {
+	own := [2]int{callerPort, calleePort}
+	for side, p := range b.parties {
+		p.flows = nil
+		for i, ports := range pairs {
+			to := netip.AddrPortFrom(b.lab.at, ports[side])
+			if routed {
+				to = netip.AddrPortFrom(b.lab.parties[1-side].addr, uint16(own[1-side]+i))
+			}
+			p.flows = append(p.flows,
+				newFlow(b.lab.parties[side], b.lab.inner[side], uint16(own[side]+i), to, uint32(1+2*i+side)))
+		}
+	}
+}
+
 // greetings is how many packets each party sends before the measurement: the
 // relay has learnt where both are, and the kernel has the flow.
-const greetings = 5
+const greetings = 4
 
 func (b *bench) greet(sessions int) error {
-	const rate = 10000
-	_, err := play(b.parties[:], rate, time.Duration(2*greetings*sessions)*time.Second/rate, false)
+	const rate = 20000
+	_, err := newSchedule(b.parties[:], 2*sessions, rate, 0).
+		play(time.Duration(2*greetings*sessions)*time.Second/rate, false)
 	return err
 }
 
 // errNone says that a turn has shown nothing.
 var errNone = errors.New("no packet arrived")
 
-// measure sends at a rate, from the callers or from both parties. It tries
-// again if nothing arrives: the machine's other programs can take a turn whole.
-func (b *bench) measure(r *relay, rate int, bothWays bool) (s sample, err error) {
+// A demand is what the phones are to send.
+type demand struct {
+	rate     int  // packets/s, of all together
+	flows    int  // that send them; 0: so many as make that rate with a packet each 20 ms
+	bothWays bool // callers and callees send, else callers
+	shares   bool // their processor with the relay
+}
+
+// schedule is when the phones send.
+func (b *bench) schedule(t demand) schedule {
+	senders := b.parties[:1]
+	if t.bothWays {
+		senders = b.parties[:]
+	}
+	if t.flows == 0 {
+		t.flows = talking(t.rate)
+	}
+	s := newSchedule(senders, t.flows, t.rate, b.burst)
+	s.sleeps = t.shares
+	return s
+}
+
+// measure has the phones send. It tries again if nothing arrives: the
+// machine's other programs can take a turn whole.
+func (b *bench) measure(r *relay, t demand) (s sample, err error) {
+	plan := b.schedule(t)
 	for range tries {
-		if s, err = b.once(r, rate, bothWays); !errors.Is(err, errNone) {
+		if s, err = b.once(r, plan); !errors.Is(err, errNone) {
 			break
 		}
 	}
@@ -117,18 +150,14 @@ func (b *bench) measure(r *relay, rate int, bothWays bool) (s sample, err error)
 }
 
 // once is one turn.
-func (b *bench) once(r *relay, rate int, bothWays bool) (sample, error) {
-	senders := b.parties[:1]
-	if bothWays {
-		senders = b.parties[:]
-	}
+func (b *bench) once(r *relay, plan schedule) (sample, error) {
 	if pid := r.pid(); pid != 0 {
 		if err := urgent(pid, true); err != nil {
 			return sample{}, err
 		}
 		defer func() { _ = urgent(pid, false) }() // the next turn would say
 	}
-	if _, err := play(senders, rate, b.lasting/8, false); err != nil {
+	if _, err := plan.play(b.lasting/8, false); err != nil {
 		return sample{}, err
 	}
 	before, err := b.sink.read()
@@ -136,7 +165,7 @@ func (b *bench) once(r *relay, rate int, bothWays bool) (sample, error) {
 		return sample{}, err
 	}
 	began := b.cpu(r)
-	sent, err := play(senders, rate, b.lasting, true)
+	sent, err := plan.play(b.lasting, true)
 	if err != nil {
 		return sample{}, err
 	}
@@ -209,8 +238,9 @@ const tries = 3
 
 // keeps says whether a relay keeps up with a rate, and whether the phones do.
 func (b *bench) keeps(r *relay, rate int) (kept, sent bool, err error) {
+	plan := b.schedule(demand{rate: rate})
 	for range tries {
-		s, err := b.once(r, rate, false)
+		s, err := b.once(r, plan)
 		if errors.Is(err, errNone) {
 			continue
 		}

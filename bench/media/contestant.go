@@ -45,11 +45,15 @@ type contestant struct {
 	name  string
 	start func(l *lab) (*relay, error)
 	setUp bool // it takes sessions by descriptions
+
+	routed bool   // phones send to each other
+	like   string // the contestant in C that does the same, if not inC
 }
 
 // The contestants' names, which the table's ratios are made of.
 const (
 	noRelay   = "no relay"
+	router    = "the system routes"
 	kernel    = "sotto, kernel"
 	user      = "sotto, user space, no pause"
 	userPause = "sotto, user space, pause 1 ms"
@@ -60,18 +64,42 @@ const (
 
 // contestants are all that can run here.
 func contestants(forward string, withIncumbent bool) []contestant {
+	sotto := func(plane string, pause time.Duration) func(*lab) (*relay, error) {
+		return func(l *lab) (*relay, error) { return startSotto(l, plane, pause, 1) }
+	}
+	baseline := func(pause time.Duration) func(*lab) (*relay, error) {
+		return func(l *lab) (*relay, error) {
+			return &relay{control: &inSource{l: l, program: forward, pause: pause}}, nil
+		}
+	}
+	nobody := func(*lab) (*relay, error) { return &relay{control: nothing{}}, nil }
 	all := []contestant{
-		{noRelay, func(*lab) (*relay, error) { return &relay{control: nothing{}}, nil }, false},
-		{kernel, func(l *lab) (*relay, error) { return startSotto(l, "kernel", 0) }, true},
-		{user, func(l *lab) (*relay, error) { return startSotto(l, "user", 0) }, true},
-		{userPause, func(l *lab) (*relay, error) { return startSotto(l, "user", time.Millisecond) }, true},
-		{inC, func(l *lab) (*relay, error) { return &relay{control: &inSource{l: l, program: forward}}, nil }, false},
-		{inCPause, func(l *lab) (*relay, error) {
-			return &relay{control: &inSource{l: l, program: forward, pause: time.Millisecond}}, nil
-		}, false},
+		{name: noRelay, start: nobody},
+		{name: router, start: nobody, routed: true},
+		{name: kernel, start: sotto("kernel", 0), setUp: true},
+		{name: user, start: sotto("user", 0), setUp: true},
+		{name: userPause, start: sotto("user", time.Millisecond), setUp: true, like: inCPause},
+		{name: inC, start: baseline(0)},
+		{name: inCPause, start: baseline(time.Millisecond), like: inCPause},
 	}
 	if withIncumbent {
-		all = append(all, contestant{incumbent, startIncumbent, true})
+		all = append(all, contestant{
+			name: incumbent, setUp: true, start: func(l *lab) (*relay, error) { return startIncumbent(l, 1) },
+		})
+	}
+	return all
+}
+
+// withThreads are the contestants that can have several threads for packets.
+func withThreads(threads int, withIncumbent bool) []contestant {
+	all := []contestant{
+		{name: user, start: func(l *lab) (*relay, error) { return startSotto(l, "user", 0, threads) }},
+		{name: userPause, start: func(l *lab) (*relay, error) { return startSotto(l, "user", time.Millisecond, threads) }},
+	}
+	if withIncumbent {
+		all = append(all, contestant{
+			name: incumbent, start: func(l *lab) (*relay, error) { return startIncumbent(l, threads) },
+		})
 	}
 	return all
 }
@@ -104,7 +132,7 @@ func (c *inSource) add(first, n int) ([]pair, error) { return fixed(first, n), n
 
 // launch starts the baseline with its sessions.
 func (c *inSource) launch(n int) (*exec.Cmd, error) {
-	cmd := c.l.command(c.program, strconv.FormatInt(c.pause.Microseconds(), 10), strconv.Itoa(n),
+	cmd := c.l.command(1, c.program, strconv.FormatInt(c.pause.Microseconds(), 10), strconv.Itoa(n),
 		c.l.at.String(), strconv.Itoa(portMin), c.l.parties[0].addr.String(), strconv.Itoa(callerPort),
 		c.l.parties[1].addr.String(), strconv.Itoa(calleePort))
 	_, err := begin(cmd)
@@ -135,12 +163,12 @@ type engine struct {
 	out *bufio.Scanner
 }
 
-func startSotto(l *lab, plane string, pause time.Duration) (*relay, error) {
+func startSotto(l *lab, plane string, pause time.Duration, threads int) (*relay, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := l.command(self, "relay", "-at", l.at.String(), "-plane", plane, "-pause", pause.String(),
+	cmd := l.command(threads, self, "relay", "-at", l.at.String(), "-plane", plane, "-pause", pause.String(),
 		"-caller", l.parties[0].addr.String(), "-callee", l.parties[1].addr.String())
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -178,10 +206,10 @@ func (e engine) churn(n int) error {
 }
 
 // startIncumbent starts Debian's rtpengine, without its kernel module and with
-// one thread for packets, as there is one processor.
-func startIncumbent(l *lab) (*relay, error) {
-	cmd := l.command("rtpengine", "--foreground", "--log-stderr", "--log-level=3", "--config-file=none",
-		"--table=-1", "--num-threads=1", "--interface="+l.at.String(), "--listen-ng="+ngAt,
+// a thread for packets for each processor that it has.
+func startIncumbent(l *lab, threads int) (*relay, error) {
+	cmd := l.command(threads, "rtpengine", "--foreground", "--log-stderr", "--log-level=3", "--config-file=none",
+		"--table=-1", fmt.Sprintf("--num-threads=%d", threads), "--interface="+l.at.String(), "--listen-ng="+ngAt,
 		fmt.Sprintf("--port-min=%d", portMin), fmt.Sprintf("--port-max=%d", portMax),
 		"--delete-delay=0", "--timeout=3600", "--endpoint-learning=immediate")
 	if err := cmd.Start(); err != nil {

@@ -46,6 +46,7 @@ type lab struct {
 	parties [2]end // caller, callee
 	inner   [2]end // the relay's ends
 	napi    []int  // threads that receive for the relay
+	awake   *exec.Cmd
 }
 
 // newLab makes namespaces that no other run has.
@@ -66,6 +67,9 @@ func newLab() (*lab, error) {
 		}
 	}
 	err := l.build()
+	if err == nil {
+		err = inside(l.relay, func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
+	}
 	if err != nil {
 		l.close()
 		return nil, err
@@ -73,8 +77,20 @@ func newLab() (*lab, error) {
 	return l, nil
 }
 
+// wake keeps the relay's processor from halting, by a program that runs when
+// nothing else does. A virtual processor that halts is taken away, and comes
+// back after a while and cold, now and then: that is the host's cost, not a relay's.
+func (l *lab) wake() error {
+	l.awake = exec.Command("taskset", "-c", strconv.Itoa(relayCPU), "chrt", "-i", "0", "sh", "-c", "while :; do :; done")
+	return l.awake.Start()
+}
+
 // close ends what runs in the relay's namespace, and removes all of them.
 func (l *lab) close() {
+	if l.awake != nil && l.awake.Process != nil {
+		_ = l.awake.Process.Kill() // gone already is as good
+		_ = l.awake.Wait()         // it was killed, and says so
+	}
 	out, _ := exec.Command("ip", "netns", "pids", l.relay).Output() // it may not have been made
 	for _, f := range strings.Fields(string(out)) {
 		if pid, err := strconv.Atoi(f); err == nil && pid != os.Getpid() { // whose first thread was there
@@ -263,10 +279,13 @@ func urgent(pid int, on bool) error {
 	return nil
 }
 
-// command is a program in the relay's namespace, on the relay's processor.
-// Each program in between becomes the next one: the process is the last one's.
-func (l *lab) command(program string, args ...string) *exec.Cmd {
-	return exec.Command("ip", append([]string{
-		"netns", "exec", l.relay, "taskset", "-c", strconv.Itoa(relayCPU), program,
-	}, args...)...)
+// command is a program in the relay's namespace, on the relay's processor, or
+// on both. Each program in between becomes the next one: the process is the
+// last one's.
+func (l *lab) command(processors int, program string, args ...string) *exec.Cmd {
+	cpus := strconv.Itoa(relayCPU)
+	if processors > 1 {
+		cpus += "," + strconv.Itoa(phonesCPU)
+	}
+	return exec.Command("ip", append([]string{"netns", "exec", l.relay, "taskset", "-c", cpus, program}, args...)...)
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,10 +22,6 @@ const (
 	rtpAt     = udpAt + udpHeader
 	stampAt   = rtpAt + rtpHeader // when it was sent, in the payload
 )
-
-// burstEvery is how often packets are sent (ours: no processor is asked more
-// often than a network card asks).
-const burstEvery = 200 * time.Microsecond
 
 // most is how many packets one system call sends.
 const most = 64
@@ -102,7 +96,6 @@ func fold(s uint32) uint16 {
 type party struct {
 	fd    int
 	flows []*flow
-	at    int
 	msgs  [most]message
 	iovs  [most]unix.Iovec
 }
@@ -134,20 +127,17 @@ func newParty(e end) (p *party, err error) {
 	return p, nil
 }
 
-// send sends the next packets. Those for which the relay's receive queue has no
-// room are lost, as a network card loses them.
-func (p *party) send(n int, stamp uint64) {
-	for i := range n {
-		f := p.flows[p.at]
-		if p.at++; p.at == len(p.flows) {
-			p.at = 0
-		}
-		f.next(stamp)
-		p.iovs[i].Base = &f.frame[0]
+// send sends the next packet of each of the flows, at most so many as one
+// system call takes. Those for which the relay's receive queue has no room are
+// lost, as a network card loses them.
+func (p *party) send(flows []departure, stamp uint64) {
+	for i, d := range flows {
+		d.flow.next(stamp)
+		p.iovs[i].Base = &d.flow.frame[0]
 		p.iovs[i].SetLen(frameSize)
 		p.msgs[i].Iov, p.msgs[i].Iovlen = &p.iovs[i], 1
 	}
-	for at := 0; at < n; at++ { // past the one that was lost
+	for at, n := 0, len(flows); at < n; at++ { // past the one that was lost
 		sent, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(p.fd), uintptr(unsafe.Pointer(&p.msgs[at])),
 			uintptr(n-at), 0, 0, 0)
 		if errno == 0 {
@@ -161,49 +151,4 @@ func clock() uint64 {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // never fails
 	return uint64(t.Nano())
-}
-
-// play sends at a rate for a while, parties in turn; stamped, or as packets
-// that are not counted. It says how many were sent. Of what it cannot send in
-// time it catches up with so much as a burst of 10 ms.
-func play(parties []*party, rate int, lasting time.Duration, stamped bool) (sent int, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with its priority
-		if err = errors.Join(pin(0, phonesCPU), realTime(0, phonesPriority)); err == nil {
-			sent = pace(parties, rate, lasting, stamped)
-		}
-	}()
-	<-done
-	return sent, err
-}
-
-// pace is play on a thread of its own.
-func pace(parties []*party, rate int, lasting time.Duration, stamped bool) (sent int) {
-	began := clock()
-	behind := max(rate/100, most)
-	given, turn := 0, 0
-	for next := began; ; next += uint64(burstEvery) {
-		t := unix.NsecToTimespec(int64(next))
-		for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &t, nil) != nil { // EINTR
-		}
-		passed := clock() - began
-		if passed >= uint64(lasting) {
-			return sent
-		}
-		due := int(float64(rate)*float64(passed)/1e9) - given
-		if due > behind {
-			given += due - behind
-			due = behind
-		}
-		for due > 0 {
-			n, stamp := min(due, most), uint64(0)
-			if stamped {
-				stamp = clock()
-			}
-			parties[turn%len(parties)].send(n, stamp)
-			sent, given, due, turn = sent+n, given+n, due-n, turn+1
-		}
-	}
 }

@@ -20,6 +20,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +33,10 @@ type options struct {
 	reps     int
 	sessions int
 	many     int // sessions that are many, and fit
-	quick    bool
+	stages   string
+	only     string
+	burst    time.Duration
+	halt     bool
 }
 
 func main() {
@@ -40,10 +45,13 @@ func main() {
 		err = sub(os.Args[2:])
 	} else {
 		var o options
-		flag.DurationVar(&o.lasting, "for", 2*time.Second, "length of a turn")
-		flag.IntVar(&o.reps, "reps", 5, "turns of each")
+		flag.DurationVar(&o.lasting, "for", 400*time.Millisecond, "length of a turn, less than a second")
+		flag.IntVar(&o.reps, "reps", 7, "turns of each")
 		flag.IntVar(&o.sessions, "sessions", 1000, "sessions")
-		flag.BoolVar(&o.quick, "quick", false, "only CPU by rate")
+		flag.StringVar(&o.stages, "stages", "", "of rates,most,sessions,streams,processors; all if empty")
+		flag.DurationVar(&o.burst, "burst", 0, "have packets leave together, at multiples of this time")
+		flag.BoolVar(&o.halt, "halt", false, "let the relay's processor halt when it has nothing to do")
+		flag.StringVar(&o.only, "only", "", "contestants whose name has this in it, separated by semicolons")
 		flag.Parse()
 		err = compare(o)
 	}
@@ -104,7 +112,7 @@ func compare(o options) (err error) {
 	if err != nil {
 		return err
 	}
-	b, err := newBench(o.lasting)
+	b, err := newBench(o.lasting, o.burst)
 	if err != nil {
 		return err
 	}
@@ -116,11 +124,19 @@ func compare(o options) (err error) {
 		b.lab.close()
 		os.Exit(1)
 	}()
+	if !o.halt {
+		if err := b.lab.wake(); err != nil {
+			return err
+		}
+	}
 	_, missing := exec.LookPath("rtpengine")
 	if missing != nil {
 		fmt.Fprintln(os.Stderr, "rtpengine is not installed: it is left out")
 	}
-	return b.all(o, contestants(forward, missing == nil))
+	who := slices.DeleteFunc(contestants(forward, missing == nil), func(c contestant) bool {
+		return !slices.ContainsFunc(strings.Split(o.only, ";"), func(s string) bool { return strings.Contains(c.name, s) })
+	})
+	return b.all(o, who)
 }
 
 // compile makes the baseline of its source; it is run from the root of the repository.

@@ -325,7 +325,7 @@ func (r *soakedRelay) start(k *soaking) error {
 	if err != nil {
 		return err
 	}
-	r.cmd = k.lab.command(self, "soaked", "-at", k.lab.at.String(), "-plane", k.plane, "-pause", k.pause.String(),
+	r.cmd = k.lab.command(1, self, "soaked", "-at", k.lab.at.String(), "-plane", k.plane, "-pause", k.pause.String(),
 		"-rest", k.rest.String(), "-slots", strconv.Itoa(k.sessions),
 		"-caller", k.lab.parties[0].addr.String(), "-callee", k.lab.parties[1].addr.String())
 	if r.in, err = r.cmd.StdinPipe(); err != nil {

@@ -12,16 +12,30 @@ import (
 // rates are the loads at which CPU is compared.
 var rates = [3]int{10000, 25000, 50000}
 
-// all measures everything, contestants in turns, and writes the tables.
+// A stage is a part of the whole, which takes some minutes at the most.
+type stage struct {
+	name string
+	run  func(*bench, options, []contestant) error
+}
+
+// stages are all of them, in order.
+var stages = []stage{
+	{"rates", (*bench).byRate},
+	{"most", (*bench).byCapacity},
+	{"sessions", (*bench).bySessions},
+	{"streams", (*bench).byStreams},
+	{"processors", (*bench).byProcessors},
+}
+
+// all runs the stages that are asked for, contestants in turns, and writes the tables.
 func (b *bench) all(o options, who []contestant) error {
 	fmt.Printf("load of the machine at the start: %s", load())
-	tables := []func(options, []contestant) error{b.byRate}
-	if !o.quick {
-		tables = append(tables, b.byCapacity, b.bySessions, b.byStreams)
-	}
-	for _, t := range tables {
-		if err := t(o, who); err != nil {
-			return err
+	for _, s := range stages {
+		if o.stages != "" && !slices.Contains(strings.Split(o.stages, ","), s.name) {
+			continue
+		}
+		if err := s.run(b, o, who); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
 	fmt.Printf("\nload of the machine at the end: %s", load())
@@ -46,7 +60,7 @@ func (b *bench) byRate(o options, who []contestant) error {
 		}
 		return b.turn(c, o.sessions, func(r *relay) error {
 			for i, rate := range rates {
-				s, err := b.measure(r, rate, false)
+				s, err := b.measure(r, demand{rate: rate})
 				if err != nil {
 					return err
 				}
@@ -59,12 +73,13 @@ func (b *bench) byRate(o options, who []contestant) error {
 		return err
 	}
 	for i, rate := range rates {
-		title := fmt.Sprintf("%d packets/s, %d sessions, one way, %d turns", rate, o.sessions, o.reps)
-		rows := make([]named, 0, len(who))
+		title := fmt.Sprintf("%d packets/s, %d of %d sessions, one way, %d turns",
+			rate, min(talking(rate), o.sessions), o.sessions, o.reps)
+		t := table{}
 		for _, c := range who {
-			rows = append(rows, named{c.name, got[c.name][i]})
+			t = append(t, row{c, got[c.name][i]})
 		}
-		compareSamples(title, rows)
+		t.print(title)
 	}
 	return nil
 }
@@ -81,28 +96,43 @@ func inTurns(times int, who []contestant, do func(contestant) error) error {
 	return nil
 }
 
-// named are the samples of one contestant.
-type named struct {
-	name    string
+// A table is the samples of all contestants at one load.
+type table []row
+
+// A row is a contestant's samples, one of each turn.
+type row struct {
+	contestant
 	samples []sample
 }
 
-// compareSamples writes a table of samples, with ratios.
-func compareSamples(title string, rows []named) {
-	medians := map[string]sample{}
-	for _, r := range rows {
-		medians[r.name] = median(r.samples, func(s sample) time.Duration { return s.cpu })
+// of is the samples of a contestant; none if it was left out.
+func (t table) of(name string) []sample {
+	for _, r := range t {
+		if r.name == name {
+			return r.samples
+		}
 	}
-	fmt.Printf("\n%s\n%-30s %22s %10s %10s %8s %9s %8s\n", title, "", "CPU µs a packet", "of rtpeng.", "of C",
+	return nil
+}
+
+// print writes the table. What compares two contestants is the median of the
+// comparisons within a turn: what a turn has had to bear, both have.
+func (t table) print(title string) {
+	fmt.Printf("\n%s\n%-30s %22s %10s %10s %11s %11s %8s\n", title, "", "CPU µs a packet", "of rtpeng.", "of C",
 		"above none", "p50/p99 µs", "lost %")
-	for _, r := range rows {
-		m := medians[r.name]
+	for _, r := range t {
+		like := cmp.Or(r.like, inC)
+		p50 := median(r.samples, func(s sample) time.Duration { return s.p50 }).p50
 		p99 := median(r.samples, func(s sample) time.Duration { return s.p99 }).p99
 		loss := median(r.samples, func(s sample) time.Duration { return time.Duration(s.loss * 1e9) }).loss
-		fmt.Printf("%-30s %6.2f [%5.2f … %5.2f] %10s %10s %8s %6d/%-6d %.3f\n", r.name, micros(m.cpu),
-			micros(lowest(r.samples)), micros(highest(r.samples)), ratio(m, medians[incumbent]), ratio(m, medians[inC]),
-			above(m, medians[noRelay]), m.p50.Microseconds(), p99.Microseconds(), 100*loss)
+		fmt.Printf("%-30s %6.2f [%5.2f … %5.2f] %10s %10s %11s %5d/%-5d %8.3f\n", r.name, micros(r.median()),
+			micros(lowest(r.samples)), micros(highest(r.samples)), share(r.samples, t.of(incumbent)),
+			share(r.samples, t.of(like)), above(r.samples, t.of(noRelay)), p50.Microseconds(), p99.Microseconds(), 100*loss)
 	}
+}
+
+func (r row) median() time.Duration {
+	return median(r.samples, func(s sample) time.Duration { return s.cpu }).cpu
 }
 
 // median is the sample in the middle.
@@ -121,23 +151,42 @@ func highest(all []sample) time.Duration {
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
-func ratio(a, b sample) string {
-	if b.cpu == 0 {
+// inPairs is the median of what f says of the samples of the same turns.
+func inPairs(a, b []sample, f func(a, b float64) float64) (value float64, ok bool) {
+	n := min(len(a), len(b))
+	if n == 0 {
+		return 0, false
+	}
+	all := make([]float64, n)
+	for i := range all {
+		all[i] = f(micros(a[i].cpu), micros(b[i].cpu))
+	}
+	return slices.Sorted(slices.Values(all))[n/2], true
+}
+
+// share is what part a costs of b.
+func share(a, b []sample) string {
+	part, ok := inPairs(a, b, func(a, b float64) float64 { return a / b })
+	if !ok {
 		return "-"
 	}
-	return fmt.Sprintf("%.2f", float64(a.cpu)/float64(b.cpu))
+	return fmt.Sprintf("%.2f", part)
 }
 
-func above(a, none sample) string {
-	return fmt.Sprintf("%+.2f", micros(a.cpu)-micros(none.cpu))
+// above is what a costs more than b.
+func above(a, b []sample) string {
+	more, ok := inPairs(a, b, func(a, b float64) float64 { return a - b })
+	if !ok {
+		return "-"
+	}
+	return fmt.Sprintf("%+.2f", more)
 }
 
-// byCapacity searches what each keeps up with, and compares what a packet
-// takes to cross at a quarter of rtpengine's most.
+// byCapacity searches what each keeps up with.
 func (b *bench) byCapacity(o options, who []contestant) error {
 	most := map[string][]int{}
 	limited := map[string]bool{}
-	searches := max(1, o.reps/2)
+	searches := max(1, o.reps/3)
 	err := inTurns(searches, who, func(c contestant) error {
 		return b.turn(c, o.sessions, func(r *relay) error {
 			n, generator, err := b.capacity(r)
@@ -149,7 +198,7 @@ func (b *bench) byCapacity(o options, who []contestant) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nmost packets/s of one processor with less than %.1f %% lost, %d sessions, %d searches\n",
+	fmt.Printf("\nmost packets/s of one processor with less than %.1f %% lost, %d sessions, the median of %d searches\n",
 		100*tolerated, o.sessions, searches)
 	theirs := 0
 	if len(most[incumbent]) > 0 {
@@ -166,11 +215,7 @@ func (b *bench) byCapacity(o options, who []contestant) error {
 		}
 		fmt.Println(text)
 	}
-	if theirs == 0 {
-		return nil
-	}
-	return b.at(o, who, theirs/4, fmt.Sprintf("%d packets/s, a quarter of rtpengine's most", theirs/4),
-		o.sessions, false)
+	return nil
 }
 
 func middle(all []int) int {
@@ -178,50 +223,17 @@ func middle(all []int) int {
 	return sorted[len(sorted)/2]
 }
 
-// at compares all at one load.
-func (b *bench) at(o options, who []contestant, rate int, title string, sessions int, bothWays bool) error {
-	got := map[string][]sample{}
-	err := inTurns(o.reps, who, func(c contestant) error {
-		return b.turn(c, sessions, func(r *relay) error {
-			s, err := b.measure(r, rate, bothWays)
-			got[c.name] = append(got[c.name], s)
-			return err
-		})
-	})
-	if err != nil {
-		return err
-	}
-	rows := make([]named, 0, len(who))
-	for _, c := range who {
-		rows = append(rows, named{c.name, got[c.name]})
-	}
-	compareSamples(title, rows)
-	return nil
-}
-
-// byStreams compares CPU by the number of streams, and both ways.
-func (b *bench) byStreams(o options, who []contestant) error {
-	const rate = 50000
-	o.reps = max(1, o.reps/2)
-	for _, n := range []int{100, o.many} {
-		if err := b.at(o, who, rate, fmt.Sprintf("%d packets/s, %d sessions", rate, n), n, false); err != nil {
-			return err
-		}
-	}
-	return b.at(o, who, rate, fmt.Sprintf("%d packets/s both ways together, %d sessions", rate, o.sessions),
-		o.sessions, true)
-}
-
 // bySessions compares memory, and CPU of setting sessions up.
 func (b *bench) bySessions(o options, who []contestant) error {
+	turns := max(1, o.reps/2)
 	fmt.Printf("\nmemory of a session, and CPU of offer, answer and delete, %d turns\n%-30s %9s %12s %14s %12s\n",
-		o.reps, "", "sessions", "process KiB", "sockets KiB", "CPU µs")
+		turns, "", "sessions", "process KiB", "sockets KiB", "CPU µs")
 	able := slices.DeleteFunc(slices.Clone(who), func(c contestant) bool {
 		return !c.setUp || c.name == user // the pause makes no difference
 	})
 	for _, n := range []int{100, 1000, o.many} {
 		got := map[string][]footprint{}
-		err := inTurns(o.reps, able, func(c contestant) error {
+		err := inTurns(turns, able, func(c contestant) error {
 			f, err := b.weigh(c, n)
 			got[c.name] = append(got[c.name], f)
 			return err
