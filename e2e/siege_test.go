@@ -176,6 +176,12 @@ func (g *siege) attack(n int, user string, seed uint64) {
 // phone opens a phone of a user.
 func (g *siege) phone(user string, last byte) *phone.Phone {
 	g.t.Helper()
+	return g.phoneOf(user, password, last)
+}
+
+// phoneOf opens a phone of a user who has a password.
+func (g *siege) phoneOf(user, password string, last byte) *phone.Phone {
+	g.t.Helper()
 	ip := g.server.Addr().As4()
 	ip[3] = last
 	p, err := phone.New(phone.Config{

@@ -1,0 +1,95 @@
+package e2e
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestSvcrackIsSlowed has SIPVicious guess a password. Its svcrack reads MD5
+// challenges alone, which only some phones are offered, by their User-Agent, and
+// svcrack's is fixed: a relay on the way writes another one. A password within the
+// first guesses it finds, so that it can; among a hundred it does not, and the
+// user whose it is registers meanwhile.
+func TestSvcrackIsSlowed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes its time")
+	}
+	if _, err := exec.LookPath("svcrack"); err != nil {
+		t.Skip("SIPVicious is not installed")
+	}
+	at := netip.AddrFrom4([4]byte{127, byte(1 + rand.N(250)), byte(rand.N(250)), 1})
+	g := &siege{t: t, server: netip.AddrPortFrom(at, 5060), ended: make(chan struct{}), over: make(chan struct{})}
+	g.open("")
+	weak := strconv.Itoa(firstUser)
+	g.add(weak+"@"+domain, weakPassword)
+	home := g.phoneOf(weak, weakPassword, 10)
+	relay := disguise(t, at.Next(), g.server)
+	for _, c := range [][2]string{{"7041-7044", weakPassword}, {"7000-7099", "found nothing"}} {
+		passwords, want := c[0], c[1]
+		out := search(t, []string{"svcrack", "--domain", domain, "-u" + weak, "-r" + passwords, relay})
+		if !strings.Contains(out, want) {
+			t.Errorf("of the passwords %s: want %q in\n%s", passwords, want, out)
+		}
+	}
+	if _, err := home.Register(t.Context()); err != nil {
+		t.Errorf("the user is locked out: %v", err)
+	}
+}
+
+// disguise carries datagrams to a server and back, and has them come from a phone
+// that is offered MD5 alone. It returns its address.
+func disguise(t *testing.T, at netip.Addr, server netip.AddrPort) string {
+	t.Helper()
+	front, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 5060)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)), net.UDPAddrFromAddrPort(server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = front.Close()
+		_ = back.Close()
+	})
+	tool := make(chan netip.AddrPort, 1)
+	agent := []byte("SIPp " + strings.Repeat("x", 500)) // so long that no answer is larger
+	go func() {
+		buf := make([]byte, 65536)
+		to := <-tool
+		for {
+			n, err := back.Read(buf)
+			if err != nil {
+				return
+			}
+			select {
+			case to = <-tool:
+			default:
+			}
+			_, _ = front.WriteToUDPAddrPort(buf[:n], to) // a tool that is gone asks no more
+		}
+	}()
+	go func() {
+		buf := make([]byte, 65536)
+		var last netip.AddrPort
+		for {
+			n, from, err := front.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				close(tool)
+				return
+			}
+			if from != last {
+				last = from
+				tool <- from
+			}
+			_, _ = back.Write(bytes.Replace(buf[:n], []byte("friendly-scanner"), agent, 1)) // or it is asked again
+		}
+	}()
+	return at.String()
+}
