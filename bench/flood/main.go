@@ -14,10 +14,11 @@ import (
 	"time"
 )
 
-// bound is what the server may have in memory (ours): a quarter of its 200,000
-// transactions for strangers, 6 KB each with what stands behind them, and as
-// much again for the collector and what it holds when nothing happens.
-const bound = 640 << 20
+// bound is what the server may have in memory (ours): of its 200,000
+// transactions a sixteenth for calls of strangers, 12 KB each with what stands
+// behind them, and three sixteenths for what else strangers may have open, 1.5 KB
+// each; 50 MB that it has when nothing happens; and as much again for the collector.
+const bound = 512 << 20
 
 func main() {
 	var f flood

@@ -7,7 +7,8 @@
 // that the messages of a call keep their order and a call needs no lock. A
 // worker's queues are bounded: one for users who have proved to be such and for
 // peers, which comes first and answers requests with 503 when it is full, and
-// one for strangers, which then drops them.
+// one for strangers, which then drops them. Timers come between the two, some at
+// a time.
 //
 // The way of a message: [Layer.Message] → the worker's queue → server.go for
 // a request, client.go for a response → the [Handler] or [Sink].
