@@ -31,7 +31,7 @@ type echo struct {
 // timestamp, as the party has it.
 type passed struct {
 	ntp uint32
-	at  time.Time
+	at  int64 // ns; 0: none
 }
 
 // Limits of a measurement (ours): a phone may count its delay a little short,
@@ -43,7 +43,7 @@ const (
 
 // sends notes a sender report that goes to the party, whose clock is shifted.
 func (e *echo) sends(ntp uint64, now time.Time) {
-	e.passed[e.next] = passed{uint32(ntp >> 16), now}
+	e.passed[e.next] = passed{uint32(ntp >> 16), now.UnixNano()}
 	e.next = (e.next + 1) % uint8(len(e.passed))
 }
 
@@ -56,8 +56,8 @@ func (e *echo) hears(blocks []rtcp.ReceptionReport, about *counts, now time.Time
 			e.lost = int32(b.TotalLost<<8) >> 8 // 24 bits with a sign
 		}
 		for _, p := range e.passed {
-			if b.LastSenderReport != 0 && p.ntp == b.LastSenderReport && !p.at.IsZero() {
-				e.took(now.Sub(p.at) - time.Duration(uint64(b.Delay)*uint64(time.Second)>>16))
+			if b.LastSenderReport != 0 && p.ntp == b.LastSenderReport && p.at != 0 {
+				e.took(time.Duration(now.UnixNano()-p.at) - time.Duration(uint64(b.Delay)*uint64(time.Second)>>16))
 				break
 			}
 		}

@@ -119,10 +119,8 @@ func (c *talk) sends(u udp, side Side, b []byte, to netip.AddrPort) {
 // came is how many packets have come in a party's name.
 func came(r SideReport) uint64 {
 	n := r.Packets
-	for why, dropped := range r.Dropped {
-		if why == dropNames[dropSource] || why == dropNames[dropKind] || why == dropNames[dropPort] {
-			n += dropped
-		}
+	for _, why := range []dropReason{dropSource, dropEarly, dropKind, dropPort} {
+		n += r.Dropped[dropNames[why]]
 	}
 	return n
 }
@@ -267,6 +265,11 @@ func TestDiagnosisWithoutAgreement(t *testing.T) {
 		r := c.report()
 		if got := r.Diagnose(r.Streams[0], Caller); !strings.Contains(got, "have not agreed") {
 			t.Errorf("before the answer it is said %q", got)
+		}
+		c.speaks(Callee, 1, 0) // the answer is still on its way
+		early := c.report().Streams[0].Callee
+		if early.Dropped[dropNames[dropEarly]] != 1 || early.Strangers[0].Why != refusals[refuseEarly] {
+			t.Errorf("before the answer: %+v", early)
 		}
 		c.says(Callee, word{})
 		c.both(3)

@@ -10,6 +10,7 @@ type dropReason uint8
 
 const (
 	dropSource  dropReason = iota // not from the party
+	dropEarly                     // before both have described themselves
 	dropKind                      // nothing that belongs here
 	dropPort                      // media on the port for RTCP, or the reverse
 	dropNowhere                   // the other party's address is not known yet
@@ -22,10 +23,10 @@ const (
 
 // dropNames explain the rules.
 var dropNames = [dropReasons]string{
-	"from an address that is not the party's", "neither RTP nor anything else that is relayed",
-	"media on the port for RTCP, or RTCP on the port for media", "the other party's address is not known",
-	"the other party is on hold", "RTCP of which nothing may cross", "the system did not take the packet",
-	"the relay was too slow",
+	"from an address that is not the party's", "before both parties had described themselves",
+	"neither RTP nor anything else that is relayed", "media on the port for RTCP, or RTCP on the port for media",
+	"the other party's address is not known", "the other party is on hold", "RTCP of which nothing may cross",
+	"the system did not take the packet", "the relay was too slow",
 }
 
 // A refusal is why a packet's source is not the party's (latch.go, ice.go).
@@ -56,8 +57,8 @@ var refusals = [...]string{
 // why says by which rule accept has refused a packet.
 func (l *latch) why(from netip.AddrPort, may mayLearn) refusal {
 	switch {
-	case may == learnNothing:
-		return refuseEarly
+	case may == learnNothing, !l.signalled.IsValid() && !l.source.IsValid():
+		return refuseEarly // of a party that is on hold the source is known
 	case l.nominated:
 		return refusePair
 	case l.latched.IsValid():
@@ -85,7 +86,11 @@ const maxStrangers = 4
 // sent, the latest takes the place of the one before it: a flood from many
 // does not push out who came first.
 func (f *face) refuse(from netip.AddrPort, rule refusal, now time.Time) {
-	f.counts.dropped[dropSource]++
+	if rule == refuseEarly {
+		f.counts.dropped[dropEarly]++
+	} else {
+		f.counts.dropped[dropSource]++
+	}
 	for i := range f.strangers {
 		if s := &f.strangers[i]; s.from == from {
 			s.rule, s.last = rule, now
