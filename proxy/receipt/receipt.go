@@ -78,8 +78,12 @@ type Receipt struct {
 	known [2]dossier // the book's goroutine's alone
 }
 
-// isOpen says that a text is no secret between the parties.
-func (r *Receipt) isOpen(text string) bool { return strings.Contains(r.open, strings.ToLower(text)) }
+// isOpen says that a text is no secret between the parties. Phones write whom
+// they are with a scheme, too: baresip's name in RTCP is its user's URI.
+func (r *Receipt) isOpen(text string) bool {
+	text = strings.ToLower(text)
+	return strings.Contains(r.open, strings.TrimPrefix(strings.TrimPrefix(text, "sip:"), "sips:"))
+}
 
 // noted is what one party received of the other. All of it is bounded: facts
 // are counted by kind, the lists by most.

@@ -89,6 +89,24 @@ func TestEveryFindingIsToldCountedAndLoggedOnce(t *testing.T) {
 	}
 }
 
+// Who calls whom is open between the parties, however a phone writes it.
+func TestOwnAddressInRTCPIsNoLeak(t *testing.T) {
+	b, _ := desk(t)
+	r := b.Open("x", "alice@example.com", "bob@example.com")
+	for _, own := range []string{"sip:bob@example.com", "sips:bob@example.com", "bob@example.com"} {
+		r.Learn(Callee, Told{SDP: "a=ssrc:1 cname:" + own + "\r\n"})
+	}
+	r.Learn(Callee, Told{SDP: "a=ssrc:1 cname:bob@laptop.example.com\r\n"})
+	r.Sent(Caller, []byte("SIP/2.0 200 OK\r\nTo: <sip:bob@example.com>\r\nX-Line: <sips:bob@example.com>\r\n\r\n"))
+	if got := text(r); r.Found() != 0 {
+		t.Errorf("\n%s", got)
+	}
+	r.Sent(Caller, []byte("SIP/2.0 200 OK\r\nX-Line: bob@laptop.example.com\r\n\r\n"))
+	if got := text(r); r.Found() != 1 {
+		t.Errorf("%d findings, not 1:\n%s", r.Found(), got)
+	}
+}
+
 // What both have, as behind one NAT, or what the server has, cannot be told
 // apart: it is said, and raises no alarm.
 func TestWhatIsSharedIsNoLeak(t *testing.T) {
