@@ -25,7 +25,7 @@ type cli struct {
 	Calls    callsCmd    `cmd:"" help:"The calls of the running server."`
 	Bans     bansCmd     `cmd:"" help:"Addresses that are not heard for a while."`
 	Status   statusCmd   `cmd:"" help:"What the running server holds: calls, sessions, connections."`
-	Explain  explainCmd  `cmd:"" help:"Why a call rang, was silenced or was protected."`
+	Explain  explainCmd  `cmd:"" help:"Why a call rang, was silenced, was protected or is not heard."`
 	Plane    planeCmd    `cmd:"" help:"Relay one call in user space, to look at its packets."`
 	Leaktest leaktestCmd `cmd:"" help:"Play calls over a server, ours or any other, and list what leaked."`
 	Rotate   rotateCmd   `cmd:"" help:"Make a new sealing key now, not a week after the last."`
