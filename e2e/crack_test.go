@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -58,38 +59,28 @@ func disguise(t *testing.T, at netip.Addr, server netip.AddrPort) string {
 		_ = front.Close()
 		_ = back.Close()
 	})
-	tool := make(chan netip.AddrPort, 1)
+	var tool atomic.Pointer[netip.AddrPort] // as of its last request
+	go forever(back, func(b []byte, _ netip.AddrPort) {
+		if to := tool.Load(); to != nil {
+			_, _ = front.WriteToUDPAddrPort(b, *to) // a tool that is gone asks no more
+		}
+	})
 	agent := []byte("SIPp " + strings.Repeat("x", 500)) // so long that no answer is larger
-	go func() {
-		buf := make([]byte, 65536)
-		to := <-tool
-		for {
-			n, err := back.Read(buf)
-			if err != nil {
-				return
-			}
-			select {
-			case to = <-tool:
-			default:
-			}
-			_, _ = front.WriteToUDPAddrPort(buf[:n], to) // a tool that is gone asks no more
-		}
-	}()
-	go func() {
-		buf := make([]byte, 65536)
-		var last netip.AddrPort
-		for {
-			n, from, err := front.ReadFromUDPAddrPort(buf)
-			if err != nil {
-				close(tool)
-				return
-			}
-			if from != last {
-				last = from
-				tool <- from
-			}
-			_, _ = back.Write(bytes.Replace(buf[:n], []byte("friendly-scanner"), agent, 1)) // or it is asked again
-		}
-	}()
+	go forever(front, func(b []byte, from netip.AddrPort) {
+		tool.Store(&from)
+		_, _ = back.Write(bytes.Replace(b, []byte("friendly-scanner"), agent, 1)) // or it is asked again
+	})
 	return at.String()
+}
+
+// forever gives each datagram of a socket to a function, until it is closed.
+func forever(c *net.UDPConn, do func(b []byte, from netip.AddrPort)) {
+	buf := make([]byte, 65536)
+	for {
+		n, from, err := c.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		do(buf[:n], from)
+	}
 }
