@@ -13,8 +13,8 @@ import (
 //
 // The model is for telephone bandwidth, and the values of a codec must have
 // been published: G.722 and Opus are on other scales (G.107.1, G.107.2), and
-// of them, as of most codecs, ITU-T G.113 Appendix I has none. Then there is
-// no estimate.
+// ITU-T G.113 Appendix I has none of them; of G.723.1 it has some, by a rate
+// that RTP does not tell. Of whatever is not in the table there is no estimate.
 
 // impairment is what a codec takes from R, and how well it bears loss.
 type impairment struct{ ie, bpl float64 }
