@@ -25,41 +25,45 @@ func TestEncryption(t *testing.T) {
 			inEachPlane(t, func(t *testing.T, plane string) {
 				l := newLab(t, false)
 				l.plane = plane
-				s := l.serve(acquainted)
-				s.set("alice", "protect_ip", "always")
-				s.set("bob", "protect_ip", "always")
-				alice, bob := s.linphone("alice", "tls", c.line), s.linphone("bob", "tls", c.line)
-				from, rung := time.Now(), bob.mark()
-				dialled := alice.call("sip:bob@" + domain)
-				bob.rings(rung)
-				bob.answers()
-				alice.talks(dialled)
-				bob.talks(rung)
-				alice.plays(callerTone)
-				bob.plays(calleeTone)
-				audible(alice.host)
-				audible(bob.host)
-				s.relayed()
-				alice.hangsUp()
-				alice.over(dialled)
-				bob.over(rung)
-				eventually(t, "alice has heard bob", func() bool { return alice.hears(calleeTone) })
-				eventually(t, "bob has heard alice", func() bool { return bob.hears(callerTone) })
-				for _, h := range []*host{alice.host, bob.host} {
-					if onLine(h, from, callerTone) || onLine(h, from, calleeTone) {
-						t.Errorf("%s's line has carried the sound in the clear", h.name)
-					}
-					all := since(h.allPackets(), from)
-					if c.agreed != nil && !slices.ContainsFunc(all, c.agreed) {
-						t.Errorf("%s's line has carried no agreement", h.name)
-					}
-				}
-				bob.noTrace(alice.host, from, bob.heard(rung))
-				alice.noTrace(bob.host, from, alice.heard(dialled))
-				s.idle()
+				encrypted(l.serve(acquainted), c.line, c.agreed)
 			})
 		})
 	}
+}
+
+// encrypted is a call of two linphonecs that encrypt.
+func encrypted(s *server, line string, agreed func(packet) bool) {
+	t := s.lab.t
+	s.set("alice", "protect_ip", "always")
+	s.set("bob", "protect_ip", "always")
+	alice, bob := s.linphone("alice", "tls", line), s.linphone("bob", "tls", line)
+	from, rung := time.Now(), bob.mark()
+	dialled := alice.call("sip:bob@" + domain)
+	bob.rings(rung)
+	bob.answers()
+	alice.talks(dialled)
+	bob.talks(rung)
+	alice.plays(callerTone)
+	bob.plays(calleeTone)
+	audible(alice.host)
+	audible(bob.host)
+	s.relayed()
+	alice.hangsUp()
+	alice.over(dialled)
+	bob.over(rung)
+	eventually(t, "alice has heard bob", func() bool { return alice.hears(calleeTone) })
+	eventually(t, "bob has heard alice", func() bool { return bob.hears(callerTone) })
+	for _, h := range []*host{alice.host, bob.host} {
+		if onLine(h, from, callerTone) || onLine(h, from, calleeTone) {
+			t.Errorf("%s's line has carried the sound in the clear", h.name)
+		}
+		if agreed != nil && !slices.ContainsFunc(since(h.allPackets(), from), agreed) {
+			t.Errorf("%s's line has carried no agreement on keys", h.name)
+		}
+	}
+	bob.noTrace(alice.host, from, bob.heard(rung))
+	alice.noTrace(bob.host, from, alice.heard(dialled))
+	s.idle()
 }
 
 // isZRTP tells ZRTP by its cookie (RFC 6189 §5).

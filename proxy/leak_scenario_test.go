@@ -200,6 +200,7 @@ var leakScenarios = []leakScenario{
 			"a=ice-ufrag:HOST\r\na=candidate:1 1 UDP 1 HOST 9 typ host\r\n", phone.Header("Info-Package", "trickle-ice")),
 		200, `INFO sip:` + bare,
 	},
+	{"re-INVITE, multipart", parts, 200, oneAudio + `(ACK|$)`},
 	{"INFO, multipart", writes("INFO", "multipart/mixed;boundary=x",
 		"--x\r\nContent-Type: application/dtmf\r\n\r\n5 HOST\r\n--x--\r\n"), 200, `INFO sip:` + bare},
 	{
