@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compares what relaying media costs with Debian's rtpengine, a forwarder in C
-# and no relay at all, in one run. Arguments go to bench/media (-h lists them).
+# and no relay at all, in one run of a quarter of an hour; -stages takes a part
+# of it, of four minutes at most. Arguments go to bench/media (-h lists them).
 # It takes root, two processors and a kernel from 6.6 on, and has the machine's
 # other programs wait while it measures.
 set -euo pipefail
