@@ -45,6 +45,12 @@ func FuzzLeaks(f *testing.F) {
 		"a=rtcp:4001 IN IP4 HOST", uint8(1), "MARK", []byte(bye), uint8(4))
 	f.Add("Event", "dialog;id=MARK", "application/dialog-info+xml", "<a>HOST</a>",
 		"m=message 9 TCP/MSRP *\r\na=path:msrp://HOST", uint8(7), "MARK", []byte(app), uint8(5))
+	f.Add("Event", "dialog", "application/dialog-info+xml",
+		`<dialog-info version="1" state="full" entity="sip:MARK@HOST"><dialog id="HOST" call-id="MARK" local-tag="HOST" `+
+			`remote-tag="MARK" direction="initiator" x="HOST"><state event="rejected" code="486">early</state>`+
+			`<remote><target uri="sip:MARK@HOST"/></remote></dialog>`+
+			`<dialog id="MARK"><state>HOST</state></dialog></dialog-info>`,
+		"a=x:HOST", uint8(7), "MARK", []byte(app), uint8(5))
 	f.Add("Reason", `SIP;cause=200;text="MARK"`, "message/sipfrag", "SIP/2.0 200 MARK", "b=AS:64", uint8(3), "",
 		[]byte("\x81\xcd\x00\x03\x00\x00\x00\x01\x00\x00\x00\x02MARK"), uint8(5))
 	f.Add("Contact", "<sip:MARK@HOST>;+sip.instance=\"MARK\"", "multipart/mixed;boundary=x", "--x\r\n\r\nHOST\r\n--x--",
@@ -177,7 +183,7 @@ var headerForms = compiled(map[string]string{
 	"Call-ID":            `\S+`,
 	"CSeq":               `\d+ [A-Z]+`,
 	"Contact":            `<sip:s1-[A-Za-z0-9_-]+@192\.0\.2\.1:5060(;transport=udp)?>`,
-	"Content-Type":       `application/(sdp|dtmf|dtmf-relay|media_control\+xml)|text/plain;charset=UTF-8|message/sipfrag`,
+	"Content-Type":       `application/(sdp|dtmf|dtmf-relay|(media_control|dialog-info)\+xml)|` + textForm,
 	"Content-Length":     `\d+`,
 	"Event":              `(refer|message-summary|presence|dialog|conference|talk|hold)(;id=\d+)?`,
 	"Subscription-State": `(active|pending|terminated)(;reason=[a-z]+)?(;expires=\d+)?(;retry-after=\d+)?`,
@@ -219,6 +225,18 @@ var sdpForms = regexp.MustCompile(`^(v=0|o=- \d+ \d+ IN IP4 192\.0\.2\.1|s=-|c=I
 	`a=(ice-lite|ice-ufrag:\S+|ice-pwd:\S+|end-of-candidates)|` +
 	`a=candidate:1 [12] (UDP|udp) \d+ 192\.0\.2\.1 \d+ typ host)$`)
 
+// watchForms are forms of the lines of what a watcher is told of calls.
+var watchForms = regexp.MustCompile(`^(<\?xml version="1\.0" encoding="UTF-8"\?>|` +
+	`<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="\d+" state="(full|partial)"` +
+	` entity="` + watched + `">|` +
+	`<dialog id="[\w-]{16}"( call-id="s1-[\w-]+" local-tag="0" remote-tag="0")?( direction="(initiator|recipient)")?>` +
+	`<state( event="[a-z-]+")?( code="\d{3}")?>[a-z]+</state>` +
+	`(<remote><identity>` + watched + `</identity><target uri="` + watched + `"/></remote>)?</dialog>|</dialog-info>)$`)
+
+const textForm = `text/plain;charset=UTF-8|message/sipfrag`
+
+const watched = `sip:(alice|bob|carol)@sotto\.example`
+
 func compiled(forms map[string]string) map[string]*regexp.Regexp {
 	out := map[string]*regexp.Regexp{}
 	for name, f := range forms {
@@ -242,19 +260,24 @@ func unlisted(k phone.Packet) string {
 func unlistedLine(message string) string {
 	head, body, _ := strings.Cut(message, "\r\n\r\n")
 	lines := strings.Split(head, "\r\n")
-	sdp := false
+	var forms *regexp.Regexp
 	for _, line := range lines[1:] {
 		name, value, _ := strings.Cut(line, ": ")
 		if form := headerForms[name]; form == nil || !form.MatchString(value) {
 			return line
 		}
-		sdp = sdp || line == "Content-Type: application/sdp"
+		switch line {
+		case "Content-Type: application/sdp":
+			forms = sdpForms
+		case "Content-Type: application/dialog-info+xml":
+			forms = watchForms
+		}
 	}
-	if !sdp {
+	if forms == nil {
 		return ""
 	}
 	for line := range strings.SplitSeq(strings.TrimSuffix(body, "\r\n"), "\r\n") {
-		if !sdpForms.MatchString(line) {
+		if !forms.MatchString(line) {
 			return line
 		}
 	}
