@@ -33,11 +33,12 @@ type soak struct {
 	plane    string
 	pause    time.Duration
 	rest     time.Duration
+	urgent   bool // the relay has a real-time priority, as the phones have
 	out      io.Writer
 }
 
 func soakMain(args []string) error {
-	s := soak{out: os.Stdout}
+	s := soak{out: os.Stdout, urgent: true}
 	flags := flag.NewFlagSet("soak", flag.ExitOnError)
 	flags.DurationVar(&s.lasting, "for", 10*time.Minute, "how long")
 	flags.DurationVar(&s.every, "every", time.Minute, "a row of the table")
@@ -331,8 +332,10 @@ func (r *soakedRelay) start(k *soaking) error {
 	if r.in, err = r.cmd.StdinPipe(); err != nil {
 		return err
 	}
-	r.out, err = begin(r.cmd)
-	return err
+	if r.out, err = begin(r.cmd); err != nil || !k.urgent {
+		return err
+	}
+	return urgent(r.cmd.Process.Pid, true) // threads that it makes have it, too
 }
 
 // ask sends a command, and reads what comes of it.
