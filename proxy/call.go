@@ -102,10 +102,13 @@ func newCallTable() *callTable {
 	return &callTable{byKey: map[callKey]*record{}, sessions: map[rtpengine.ID]callKey{}}
 }
 
-// begin notes a new call.
+// begin notes a new call. One that has its identifiers already, as only who breaks
+// RFC 3261 §8.1.1.4 makes it, is noted as over: what it holds is freed with its BYE,
+// or when its media is dead.
 func (t *callTable) begin(r *record) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.over(r.key, "another call took its identifiers", r.Started)
 	r.ends, r.touched = map[string][2]dialogEnd{}, r.Started
 	t.byKey[r.key] = r
 }
@@ -133,6 +136,11 @@ func (t *callTable) anchored(key callKey, session rtpengine.ID) {
 func (t *callTable) end(key callKey, how string, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.over(key, how, now)
+}
+
+// over is end. The caller holds mu.
+func (t *callTable) over(key callKey, how string, now time.Time) {
 	r := t.byKey[key]
 	if r == nil {
 		return

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -233,4 +234,32 @@ func TestPhoneThatIsAwayForAMoment(t *testing.T) {
 			}, proxytest.Colleagues)
 		})
 	}
+}
+
+// A second INVITE with the identifiers of a call, as no phone sends it, does not
+// hide the first one's media from the watch that frees what is dead.
+func TestSecondCallWithTheSameIdentifiersLeavesNothing(t *testing.T) {
+	mute := func(c *phone.Config) { c.Mute, c.RTCPEvery = true, time.Hour }
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		eve := s.Phone("eve", mute, func(c *phone.Config) { c.Domain = "evil.example" }) // nobody challenges her
+		s.Bob = s.Phone("bob", mute)
+		s.Bob.Registers()
+		var invite string
+		s.Net.Watch(func(from, _ string, b []byte) {
+			if strings.HasPrefix(from, "eve") && strings.HasPrefix(string(b), "INVITE ") {
+				invite = string(b)
+			}
+		})
+		out := eve.Invites("bob")
+		s.Bob.IsCalled().Answers()
+		out.IsAnswered()
+		s.Bob.Does(func(context.Context) error { return s.Bob.Refuse("INVITE", 486) })
+		again := strings.Replace(invite, "branch=z9hG4bK", "branch=z9hG4bKother", 1)
+		again = strings.Replace(again, "CSeq: ", "CSeq: 4", 1)
+		eve.Does(func(context.Context) error { return eve.Send([]byte(again)) })
+		s.Wait(10 * time.Minute)
+		if now := s.Proxy.Totals(); now.Sessions > 0 || now.Ports > 0 {
+			t.Errorf("the server still holds %+v", now)
+		}
+	})
 }
