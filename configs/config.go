@@ -120,7 +120,8 @@ type TLS struct {
 
 // Media configures the media engine.
 type Media struct {
-	// Addresses to relay on, as address or local=advertised behind a 1:1 NAT.
+	// Addresses to relay on, as address or local=advertised behind a 1:1 NAT. One that is for the phones of
+	// a network only has that behind it, as 10.0.0.5 for 10.0.0.0/8; all others get the first of their family.
 	// Without any: the addresses of the listeners.
 	Addresses []MediaAddress `yaml:"addresses"`
 	// Ports for RTP and RTCP, first-last. A relayed call needs four. None may be one that the
@@ -147,11 +148,22 @@ type Media struct {
 }
 
 // MediaAddress is where media is relayed, and how the phones know it.
-type MediaAddress struct{ Local, Advertised netip.Addr }
+type MediaAddress struct {
+	Local, Advertised netip.Addr
+	For               netip.Prefix // whose phones it is for; zero: everybody's
+}
 
-// UnmarshalText reads "192.0.2.1" or "10.0.0.5=192.0.2.1".
+// UnmarshalText reads "192.0.2.1", "10.0.0.5=192.0.2.1" or "10.0.0.5 for 10.0.0.0/8".
 func (m *MediaAddress) UnmarshalText(b []byte) error {
-	local, advertised, mapped := strings.Cut(string(b), "=")
+	text, network, limited := strings.Cut(string(b), " for ")
+	if limited {
+		n, err := netip.ParsePrefix(strings.TrimSpace(network))
+		if err != nil || n.Addr().Is4In6() {
+			return fmt.Errorf("%q is for no network; write one as 10.0.0.5 for 10.0.0.0/8", b)
+		}
+		m.For = n.Masked()
+	}
+	local, advertised, mapped := strings.Cut(text, "=")
 	if !mapped {
 		advertised = local
 	}
@@ -161,15 +173,22 @@ func (m *MediaAddress) UnmarshalText(b []byte) error {
 		return fmt.Errorf("%q is no media address; write one as 192.0.2.1 or 10.0.0.5=192.0.2.1", b)
 	}
 	m.Local, m.Advertised = l.Unmap(), a.Unmap()
+	if limited && m.For.Addr().Is4() != m.Local.Is4() {
+		return fmt.Errorf("%q has a network of another family; write one as 10.0.0.5 for 10.0.0.0/8", b)
+	}
 	return nil
 }
 
 // MarshalText writes what UnmarshalText reads.
 func (m MediaAddress) MarshalText() ([]byte, error) {
-	if m.Local == m.Advertised {
-		return []byte(m.Local.String()), nil
+	text := m.Local.String()
+	if m.Local != m.Advertised {
+		text += "=" + m.Advertised.String()
 	}
-	return []byte(m.Local.String() + "=" + m.Advertised.String()), nil
+	if m.For.IsValid() {
+		text += " for " + m.For.String()
+	}
+	return []byte(text), nil
 }
 
 // Ports is a range of ports.

@@ -23,7 +23,7 @@ listen:
   - tls:[::]:5061
   - "tcp:[::ffff:192.0.2.1]:5060"
 media:
-  addresses: [192.0.2.1, 10.0.0.5=192.0.2.2]
+  addresses: [192.0.2.1, 10.0.0.5=192.0.2.2, 10.0.0.5 for 10.1.0.0/8]
   ports: 30000-30003
   max_sessions: 5
 register: {min: 10s, max: 1h30m, default: 10s}
@@ -54,8 +54,12 @@ tls:
 		{"tls", netip.MustParseAddrPort("[::]:5061")},
 		{"tcp", netip.MustParseAddrPort("192.0.2.1:5060")},
 	}
-	one, two := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	want.Media.Addresses = []MediaAddress{{one, one}, {netip.MustParseAddr("10.0.0.5"), two}}
+	one, two, inner := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("10.0.0.5")
+	want.Media.Addresses = []MediaAddress{
+		{Local: one, Advertised: one},
+		{Local: inner, Advertised: two},
+		{Local: inner, Advertised: inner, For: netip.MustParsePrefix("10.0.0.0/8")},
+	}
 	want.Media.Ports, want.Media.MaxSessions = Ports{30000, 30003}, 5
 	want.Register.Min, want.Register.Max, want.Register.Default = 10*time.Second, 90*time.Minute, 10*time.Second
 	want.Shutdown = 0

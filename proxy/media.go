@@ -75,7 +75,8 @@ func (p *Proxy) inRequest(b *branch, from leg, answer bool) ([]byte, error) {
 		return nil, nil
 	}
 	body := rtpengine.Body{
-		From: sideOf(from), SDP: sdp, Source: sourceOf(b.fork.srv.Flow), Toward: familyOf(b.flow),
+		From: sideOf(from), SDP: sdp, Source: sourceOf(b.fork.srv.Flow),
+		Toward: familyOf(b.flow), Other: sourceOf(b.flow),
 	}
 	if answer {
 		return p.engine.Answer(b.media.session, body)
@@ -104,7 +105,8 @@ func (p *Proxy) inResponse(b *branch, from leg, res *sip.Response) ([]byte, erro
 		return nil, nil
 	}
 	body := rtpengine.Body{
-		From: sideOf(from).Other(), SDP: sdp, Source: sourceOf(b.flow), Toward: familyOf(b.fork.srv.Flow),
+		From: sideOf(from).Other(), SDP: sdp, Source: sourceOf(b.flow),
+		Toward: familyOf(b.fork.srv.Flow), Other: sourceOf(b.fork.srv.Flow),
 	}
 	if b.media.offered {
 		return p.engine.Answer(b.media.session, body)

@@ -42,6 +42,42 @@ func TestPhonesBehindNAT(t *testing.T) {
 	}
 }
 
+// A party of an inner network is told the address that is for it, and all others
+// the outer one, whoever calls and whoever offers.
+func TestMediaAddressByNetwork(t *testing.T) {
+	own := netip.MustParseAddr("203.0.113.5")
+	inner := func(c *configs.Config) {
+		c.Media.Addresses = []configs.MediaAddress{{
+			Local: own, Advertised: own, For: netip.MustParsePrefix("198.51.100.11/32"), // bob's
+		}}
+	}
+	for _, late := range []bool{false, true} {
+		proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+			s.Set("alice", "protect_ip", "always")
+			s.Alice.Registers()
+			s.Bob.Registers()
+			for _, p := range [][2]*proxytest.Phone{{s.Alice, s.Bob}, {s.Bob, s.Alice}} {
+				var opts []phone.Option
+				if late {
+					opts = append(opts, phone.LateOffer())
+				}
+				out, in := p[0].Connect(p[1], opts...)
+				for call, who := range map[*proxytest.Call]*proxytest.Phone{out: p[0], in: p[1]} {
+					want := proxytest.Server.Addr()
+					if who == s.Bob {
+						want = own
+					}
+					if got := call.Remote().Addr(); got != want {
+						t.Errorf("%s is told %s, want %s", who.User, got, want)
+					}
+				}
+				out.HangsUp()
+				in.IsHungUp()
+			}
+		}, proxytest.Colleagues, inner)
+	}
+}
+
 func TestSoundOfOthersIsNotRelayed(t *testing.T) {
 	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
 		s.Set("alice", "protect_ip", "always")

@@ -73,27 +73,6 @@ func (s Side) String() string {
 	return "callee"
 }
 
-// Family is an address family.
-type Family uint8
-
-// The families; Any leaves the choice to the engine.
-const (
-	Any Family = iota
-	V4
-	V6
-)
-
-// familyOf is the family of an address.
-func familyOf(a netip.Addr) Family {
-	switch {
-	case !a.IsValid():
-		return Any
-	case a.Unmap().Is4():
-		return V4
-	}
-	return V6
-}
-
 // Errors that a caller branches on. None holds anything of a description.
 var (
 	ErrNoPorts    = errors.New("no free port")
@@ -103,9 +82,6 @@ var (
 	ErrUnknown    = errors.New("no such session")
 	ErrClosed     = errors.New("engine is closed")
 )
-
-// Address is where media is relayed: bound to Local, known as Advertised.
-type Address struct{ Local, Advertised netip.Addr }
 
 // Reason says why a session is reported dead.
 type Reason string
@@ -126,6 +102,7 @@ type Wire interface {
 // Config is what an engine is made of.
 type Config struct {
 	Addresses        []Address                          // at least one; of a family the first is used
+	Networks         []Network                          // whose parties have addresses of their own
 	PortMin, PortMax uint16                             // inclusive
 	Rest             time.Duration                      // a released port is left alone for so long
 	MaxSessions      int                                // 0: as many as there are ports for
@@ -248,6 +225,7 @@ type Body struct {
 	SDP    []byte
 	Source netip.Addr // where the party's signalling comes from; zero: only the signalled address counts
 	Toward Family     // what the other party can receive
+	Other  netip.Addr // where the other party's signalling goes; zero: in none of Config.Networks
 	Split  bool       // a carrier whose media comes from elsewhere than its signalling
 }
 

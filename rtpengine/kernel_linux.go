@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"sotto/rtpengine/kernel"
@@ -22,12 +21,7 @@ const (
 
 // openPlane opens the kernel's part if it is wanted.
 func (e *Engine) openPlane() error {
-	var locals []netip.Addr
-	for _, a := range e.cfg.Addresses {
-		if !slices.Contains(locals, a.Local) {
-			locals = append(locals, a.Local)
-		}
-	}
+	locals := e.cfg.locals()
 	if e.cfg.Listen != nil || e.cfg.Plane == "" || e.cfg.Plane == PlaneUser {
 		e.why = "media.plane is user"
 		if e.cfg.Pin != "" {

@@ -113,10 +113,10 @@ func (s *session) answer(b Body) ([]byte, error) {
 // both parties: the call is relayed before anything of it is forwarded.
 func (s *session) open(d *description, b Body) error {
 	from, to := b.From, b.From.Other()
-	if err := s.choose(from, familyOf(b.Source)); err != nil {
+	if err := s.choose(from, b.Source, familyOf(b.Source)); err != nil {
 		return err
 	}
-	if err := s.choose(to, b.Toward); err != nil {
+	if err := s.choose(to, b.Other, b.Toward); err != nil {
 		return err
 	}
 	for i, m := range d.media {
@@ -135,19 +135,17 @@ func (s *session) open(d *description, b Body) error {
 	return nil
 }
 
-// choose picks the address that a party sends to: the first of its family.
-// One that is in use stays.
-func (s *session) choose(side Side, f Family) error {
+// choose picks the address that a party sends to. One that is in use stays.
+func (s *session) choose(side Side, party netip.Addr, f Family) error {
 	if s.addrs[side].Local.IsValid() && (f == Any || familyOf(s.addrs[side].Local) == f) {
 		return nil
 	}
-	for _, a := range s.e.cfg.Addresses {
-		if f == Any || familyOf(a.Local) == f {
-			s.addrs[side] = a
-			return nil
-		}
+	a, ok := s.e.cfg.addressFor(party.Unmap(), f)
+	if !ok {
+		return ErrNoPorts // no address of that family
 	}
-	return ErrNoPorts // no address of that family
+	s.addrs[side] = a
+	return nil
 }
 
 // openFace opens the pair of sockets of a stream toward a party, once.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -29,20 +30,24 @@ const ownDescriptors = 128
 
 // budgetOf raises the limit of this process as far as it may, and shares what
 // came of it.
-func budgetOf(c configs.Config, addresses []rtpengine.Address) budget {
+func budgetOf(c configs.Config) budget {
 	connections := c.Limits.Connections
 	if connections == 0 {
 		connections = flow.DefaultLimits().Connections
 	}
-	sockets := mediaSockets(c.Media, addresses)
+	sockets := mediaSockets(c)
 	return share(raise(ownDescriptors+connections+sockets), connections, sockets)
 }
 
 // mediaSockets is how many sockets all media calls can have open.
-func mediaSockets(m configs.Media, addresses []rtpengine.Address) int {
-	locals := map[string]bool{}
-	for _, a := range addresses {
-		locals[a.Local.String()] = true
+func mediaSockets(c configs.Config) int {
+	locals, m := map[netip.Addr]bool{}, c.Media
+	everybody, networks := relayAddresses(c)
+	for _, a := range everybody {
+		locals[a.Local] = true
+	}
+	for _, n := range networks {
+		locals[n.Address.Local] = true
 	}
 	n := max(len(locals), 1) * (int(m.Ports.Max) - int(m.Ports.Min) + 1)
 	if m.MaxSessions > 0 {

@@ -42,7 +42,8 @@ func (d *doctor) reachedAt(ctx context.Context) (all []netip.Addr) {
 	for _, p := range d.own {
 		all = append(all, p.Addr())
 	}
-	for _, a := range relayAddresses(d.cfg) {
+	everybody, _ := relayAddresses(d.cfg)
+	for _, a := range everybody {
 		all = append(all, a.Advertised)
 	}
 	if ip, err := netip.ParseAddr(strings.Trim(d.cfg.Advertise, "[]")); err == nil {

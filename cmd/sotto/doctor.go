@@ -116,7 +116,7 @@ func (d *doctor) server() (process findings) {
 	lines, err := d.askRunning()
 	if err != nil {
 		d.noServer(err)
-		process.limits(d.cfg, budgetOf(d.cfg, relayAddresses(d.cfg)))
+		process.limits(d.cfg, budgetOf(d.cfg))
 		process.plane(d.cfg.Media.Plane, "", "")
 		return process
 	}

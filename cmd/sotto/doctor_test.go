@@ -274,6 +274,13 @@ func TestDoctorOnAddresses(t *testing.T) {
 				"warning: udp [2001:db8::7]:5060 has phones of a family that media.addresses has not\n" +
 				"hint: calls of theirs that are relayed are refused; add an address of their family to media.addresses",
 		},
+		"inside and outside": {
+			listen: "10.0.0.5", media: []string{"10.0.0.5=198.51.100.7", "10.0.0.5 for 10.0.0.0/8", "10.0.1.1 for 10.1.0.0/16"},
+			want: "ok: media on 10.0.0.5, which phones know as 198.51.100.7\n" +
+				"ok: media on 10.0.0.5 for the phones of 10.0.0.0/8\n" +
+				"error: media on 10.0.1.1: this machine has no such address\n" +
+				"hint: set media.addresses to one that it has; behind a 1:1 NAT to 10.0.0.5=192.0.2.1, its own first",
+		},
 		"loopback": {listen: "127.3.2.1", want: "note: media on 127.3.2.1: only programs of this machine reach it"},
 	} {
 		d := &doctor{own: own, cfg: configs.Config{

@@ -102,19 +102,21 @@ func sysctl(name string) (int, bool) {
 // mediaAddresses says if media can be relayed where it is said to be, and who
 // can reach it there.
 func (d *doctor) mediaAddresses() {
-	all := relayAddresses(d.cfg)
+	all, networks := relayAddresses(d.cfg)
 	if len(all) == 0 {
 		d.wrong("there is no address for media: listen has none of its own")
 		d.hint("media: {addresses: [192.0.2.1]}, or behind a 1:1 NAT [10.0.0.5=192.0.2.1]")
 		return
 	}
 	for _, a := range all {
-		if !d.here(a.Local) {
-			d.wrong("media on %s: this machine has no such address", a.Local)
-			d.hint("set media.addresses to one that it has; behind a 1:1 NAT to 10.0.0.5=192.0.2.1, its own first")
-			continue
+		if d.bindable(a.Local) {
+			d.reach(a)
 		}
-		d.reach(a)
+	}
+	for _, n := range networks {
+		if d.bindable(n.Address.Local) {
+			d.ok("media on %s for the phones of %s", known(n.Address), n.Prefix)
+		}
 	}
 	for _, l := range d.cfg.Listen {
 		of := func(a rtpengine.Address) bool { return a.Local.Is4() == l.Addr.Addr().Is4() }
@@ -125,16 +127,30 @@ func (d *doctor) mediaAddresses() {
 	}
 }
 
+// bindable says that media can be relayed on an address.
+func (d *doctor) bindable(a netip.Addr) bool {
+	if d.here(a) {
+		return true
+	}
+	d.wrong("media on %s: this machine has no such address", a)
+	d.hint("set media.addresses to one that it has; behind a 1:1 NAT to 10.0.0.5=192.0.2.1, its own first")
+	return false
+}
+
+// known is an address and, if phones know it as another one, that.
+func known(a rtpengine.Address) string {
+	if a.Local == a.Advertised {
+		return a.Local.String()
+	}
+	return a.Local.String() + ", which phones know as " + a.Advertised.String()
+}
+
 // carriers are the addresses that providers give instead of public ones (RFC 6598).
 var carriers = netip.MustParsePrefix("100.64.0.0/10")
 
 // reach says who reaches media at an address as phones are told it.
 func (d *doctor) reach(a rtpengine.Address) {
-	told := a.Advertised
-	name := told.String()
-	if a.Local != told {
-		name = a.Local.String() + ", which phones know as " + name
-	}
+	told, name := a.Advertised, known(a)
 	sip, err := netip.ParseAddr(strings.Trim(d.cfg.Advertise, "[]"))
 	switch {
 	case told.IsLoopback():

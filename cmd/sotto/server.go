@@ -80,7 +80,7 @@ func (s *server) openAll() error {
 // room shares the descriptors that this process may have between media and
 // connections.
 func (s *server) room(media *rtpengine.Config) {
-	s.files = budgetOf(s.cfg, media.Addresses)
+	s.files = budgetOf(s.cfg)
 	enlarge(s.files.total())
 	s.cfg.Limits.Connections, media.MaxSockets = s.files.connections, s.files.sockets
 }
@@ -127,8 +127,9 @@ func openStore(dataDir string, log *slog.Logger) (*store.Store, error) {
 // engineConfig is the operator's media section in the engine's words.
 func (s *server) engineConfig() rtpengine.Config {
 	m := s.cfg.Media
+	everybody, networks := relayAddresses(s.cfg)
 	c := rtpengine.Config{
-		Addresses: relayAddresses(s.cfg), PortMin: m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest,
+		Addresses: everybody, Networks: networks, PortMin: m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest,
 		MaxSessions:    m.MaxSessions,
 		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Keep: s.store.KeepMedia, Log: s.log,
 		Pause: m.Pause, Plane: rtpengine.Plane(m.Plane), Pin: m.Pin,
@@ -148,12 +149,17 @@ func (s *server) engineConfig() rtpengine.Config {
 
 // relayAddresses are the addresses to relay on: where the operator names none,
 // those that SIP listens on.
-func relayAddresses(cfg configs.Config) (all []rtpengine.Address) {
-	for _, a := range cfg.Media.Addresses {
-		all = append(all, rtpengine.Address{Local: a.Local, Advertised: a.Advertised})
+func relayAddresses(cfg configs.Config) (everybody []rtpengine.Address, networks []rtpengine.Network) {
+	for _, m := range cfg.Media.Addresses {
+		a := rtpengine.Address{Local: m.Local, Advertised: m.Advertised}
+		if m.For.IsValid() {
+			networks = append(networks, rtpengine.Network{Prefix: m.For, Address: a})
+			continue
+		}
+		everybody = append(everybody, a)
 	}
-	if len(all) > 0 {
-		return all
+	if len(cfg.Media.Addresses) > 0 {
+		return everybody, networks
 	}
 	seen := map[netip.Addr]bool{}
 	for _, l := range cfg.Listen {
@@ -162,9 +168,9 @@ func relayAddresses(cfg configs.Config) (all []rtpengine.Address) {
 			continue
 		}
 		seen[ip] = true
-		all = append(all, rtpengine.Address{Local: ip, Advertised: ip})
+		everybody = append(everybody, rtpengine.Address{Local: ip, Advertised: ip})
 	}
-	return all
+	return everybody, nil
 }
 
 // start opens the listeners and the control socket.

@@ -190,8 +190,16 @@ func (s *Stage) open() {
 func (s *Stage) engineConfig() rtpengine.Config {
 	m := s.cfg.Media
 	host, host6 := Server.Addr(), Server6.Addr()
+	var networks []rtpengine.Network
+	for _, a := range m.Addresses {
+		s.Net.Host(host, a.Local)
+		networks = append(networks, rtpengine.Network{
+			Prefix: a.For, Address: rtpengine.Address{Local: a.Local, Advertised: a.Advertised},
+		})
+	}
 	return rtpengine.Config{
 		Addresses: []rtpengine.Address{{Local: host, Advertised: host}, {Local: host6, Advertised: host6}},
+		Networks:  networks,
 		PortMin:   m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest, MaxSessions: m.MaxSessions,
 		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Log: s.log,
 		Listen: func(a netip.AddrPort) (rtpengine.Wire, error) {
