@@ -4,11 +4,13 @@
 set -euo pipefail
 
 need=(linphonec:linphone-cli baresip:baresip-core sipp:sip-tester tcpdump:tcpdump ip:iproute2 sox:sox nft:nftables
-	python3:python3 svmap:sipvicious)
+	python3:python3 svmap:sipvicious clang:clang llvm-strip:llvm)
 missing=()
 for n in "${need[@]}"; do
 	command -v "${n%%:*}" >/dev/null || missing+=("${n##*:}")
 done
+# The eBPF object is made anew and compared (rtpengine/kernel TestGenerated).
+[ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
 if [ ${#missing[@]} -eq 0 ]; then
 	exit 0
 fi

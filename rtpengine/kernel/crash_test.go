@@ -1,0 +1,127 @@
+//go:build amd64
+
+package kernel
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A process that is killed leaves nothing that forwards for longer than its
+// lease, however its program was attached. With tcx that ends with the process;
+// a filter of clsact stays, and the next process of these ports replaces it.
+func TestCrash(t *testing.T) {
+	if by := os.Getenv("CRASH_BY"); by != "" {
+		crash(t, by, netip.MustParseAddrPort(os.Getenv("CRASH_FROM")), netip.MustParseAddrPort(os.Getenv("CRASH_TO")))
+		return
+	}
+	for by, bound := range map[string]time.Duration{"tcx": 500 * time.Millisecond, "clsact": leaseFor + 500*time.Millisecond} {
+		t.Run(by, func(t *testing.T) {
+			alone(t)
+			from, remote := bind(t, "127.0.0.1:0")
+			to, dest := bind(t, "127.0.0.1:0")
+			child, relay := crashing(t, by, remote, dest)
+			if !arrives(t, from, to, relay) {
+				t.Fatal("nothing is relayed while the process lives")
+			}
+			if err := child.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = child.Wait() // "signal: killed"
+			died := time.Now()
+			for arrives(t, from, to, relay) {
+				if time.Since(died) > bound {
+					t.Fatalf("after %v it still forwards", time.Since(died))
+				}
+			}
+			t.Logf("the dead process forwarded for %v", time.Since(died).Round(time.Millisecond))
+			for range 10 {
+				if arrives(t, from, to, relay) {
+					t.Error("it forwards again")
+				}
+			}
+		})
+	}
+}
+
+// alone moves the test into a network namespace with nothing but loopback. The
+// thread ends with the test, and the namespace with it.
+func alone(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("no network namespaces here: %v", err)
+	}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		t.Skipf("no network namespaces here: %s", out)
+	}
+}
+
+// crashing starts a process that relays from one address to another, and says
+// where.
+func crashing(t *testing.T, by string, from, to netip.AddrPort) (*exec.Cmd, netip.AddrPort) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestCrash$", "-test.v")
+	cmd.Env = append(os.Environ(), "CRASH_BY="+by, "CRASH_FROM="+from.String(), "CRASH_TO="+to.String())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if at, ok := strings.CutPrefix(lines.Text(), "relaying at "); ok {
+			return cmd, netip.MustParseAddrPort(at)
+		}
+	}
+	t.Skip("no eBPF here")
+	return nil, netip.AddrPort{}
+}
+
+// crash relays until it is killed.
+func crash(t *testing.T, by string, from, to netip.AddrPort) {
+	p := open(t)
+	if by == "clsact" {
+		for _, h := range p.hooks {
+			h(false)
+		}
+		p.hooks = nil
+		if err := p.attachTo([]int{loopback}, p.clsact); err != nil {
+			t.Skip(err)
+		}
+	} else if p.How() != by {
+		t.Skip("no tcx here")
+	}
+	p.Settle() // nothing is inherited
+	relay := netip.MustParseAddrPort("127.0.0.1:27020")
+	f, _ := p.Flow(relay)
+	if err := f.Install(Rule{Remote: from, From: relay, To: to, SSRC: ssrc}); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("\nrelaying at " + relay.String())
+	time.Sleep(time.Minute) // it is killed long before
+}
+
+// arrives sends a packet to a relay, and says if it comes out.
+func arrives(t *testing.T, from, to *net.UDPConn, relay netip.AddrPort) bool {
+	t.Helper()
+	if _, err := from.WriteToUDPAddrPort(rtp, relay); err != nil {
+		return false // the port is closed, says ICMP
+	}
+	_ = to.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	_, _, err := to.ReadFromUDPAddrPort(make([]byte, 100))
+	return err == nil
+}
