@@ -144,7 +144,7 @@ func (c *Config) checkValues() error {
 		{"register.per_user", c.Register.PerUser > 0, "must be at least 1"},
 		{"notice.max_delay", c.Notice.MaxDelay >= c.Notice.MinDelay, "must not be below notice.min_delay"},
 		{"media.ports", c.Media.Ports.Max-c.Media.Ports.Min >= 3, "has too few; a relayed call needs four"},
-		{"media.addresses", reachesAll(c.Media.Addresses), "has only addresses for some networks; name one for everybody else"},
+		{"media.addresses", reachesAll(c.Media.Addresses), "has only addresses for networks; name one for all others"},
 		{"media.plane", oneOf(c.Media.Plane, "auto", "kernel", "user"), `write "auto", "kernel" or "user"`},
 		{"media.pause", c.Media.Pause >= 0 && c.Media.Pause <= 10*time.Millisecond, "write a time from 0s to 10ms"},
 		{"log.level", oneOf(c.Log.Level, "debug", "info", "warn", "error"), "write debug, info, warn or error"},

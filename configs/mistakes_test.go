@@ -52,8 +52,8 @@ func mistakes() []mistake {
 		{rest, "  addresses: [10.0.0.1=0.0.0.0]", `x.yaml:4: media.addresses[0]: "10.0.0.1=0.0.0.0" is no media`},
 		{rest, "  addresses: ['10.0.0.1=::1']", `x.yaml:4: media.addresses[0]: "10.0.0.1=::1" is no media address`},
 		{rest, "  addresses: [10.0.0.1 for all]", `x.yaml:4: media.addresses[0]: "10.0.0.1 for all" is for no network`},
-		{rest, "  addresses: [192.0.2.1, '10.0.0.1 for fd00::/8']", `x.yaml:4: media.addresses[1]: "10.0.0.1 for fd00::/8" has`},
-		{rest, "  addresses: [10.0.0.1 for 10.0.0.0/8]", `x.yaml:4: media.addresses: has only addresses for some`},
+		{rest, "  addresses: [192.0.2.1, '10.0.0.1 for fd00::/8']", `x.yaml:4: media.addresses[1]: "10.0.0.1 for fd00`},
+		{rest, "  addresses: [10.0.0.1 for 10.0.0.0/8]", `x.yaml:4: media.addresses: has only addresses for net`},
 		{pbx, "    addresses: [pbx]", `x.yaml:10: peers[0].addresses[0]: "pbx" is no address or prefix; write one as`},
 		{pbx, "    addresses: ['::ffff:1.2.3.0/120']", `x.yaml:10: peers[0].addresses[0]: "::ffff:1.2.3.0/120" is no`},
 		// domains and hosts

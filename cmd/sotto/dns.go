@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -70,7 +69,6 @@ func (d *doctor) name(ctx context.Context, domain string, ours []netip.Addr) {
 			elsewhere = append(elsewhere, f.Transport+" "+f.Addr.String())
 		}
 	}
-	var answer *net.DNSError
 	switch {
 	case len(here) > 0 && len(elsewhere) > 0:
 		d.note("DNS: %s leads here, to %s, and elsewhere, to %s", domain, inOrder(here), inOrder(elsewhere))
@@ -80,7 +78,7 @@ func (d *doctor) name(ctx context.Context, domain string, ours []netip.Addr) {
 		return
 	case len(elsewhere) > 0:
 		d.warn("DNS: %s leads to %s, which is not where this server listens", domain, inOrder(elsewhere))
-	case errors.Is(err, resolve.ErrNotFound), errors.As(err, &answer) && answer.IsNotFound:
+	case errors.Is(err, resolve.ErrNotFound):
 		d.note("DNS: %s leads nowhere; phones must be told the server", domain)
 	default:
 		d.note("DNS: nobody answers where %s leads", domain)

@@ -233,7 +233,11 @@ func (r *Resolver) hosts(ctx context.Context, host string, port int, transport s
 // chosen: errors are logged.
 func nameless(err error) error {
 	var e *net.DNSError
-	if errors.As(err, &e) {
+	switch {
+	case !errors.As(err, &e):
+	case e.IsNotFound:
+		return ErrNotFound
+	default:
 		return errors.New(e.Err)
 	}
 	return errors.New("no name server answers")

@@ -25,32 +25,36 @@ func TestCrash(t *testing.T) {
 		crash(t, by, netip.MustParseAddrPort(os.Getenv("CRASH_FROM")), netip.MustParseAddrPort(os.Getenv("CRASH_TO")))
 		return
 	}
-	for by, bound := range map[string]time.Duration{"tcx": 500 * time.Millisecond, "clsact": leaseFor + 500*time.Millisecond} {
-		t.Run(by, func(t *testing.T) {
-			alone(t)
-			from, remote := bind(t, "127.0.0.1:0")
-			to, dest := bind(t, "127.0.0.1:0")
-			child, relay := crashing(t, by, remote, dest)
-			if !arrives(t, from, to, relay) {
-				t.Fatal("nothing is relayed while the process lives")
-			}
-			if err := child.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			_ = child.Wait() // "signal: killed"
-			died := time.Now()
-			for arrives(t, from, to, relay) {
-				if time.Since(died) > bound {
-					t.Fatalf("after %v it still forwards", time.Since(died))
-				}
-			}
-			t.Logf("the dead process forwarded for %v", time.Since(died).Round(time.Millisecond))
-			for range 10 {
-				if arrives(t, from, to, relay) {
-					t.Error("it forwards again")
-				}
-			}
-		})
+	const soon = 500 * time.Millisecond // a packet's wait, some times
+	for by, bound := range map[string]time.Duration{"tcx": soon, "clsact": leaseFor + soon} {
+		t.Run(by, func(t *testing.T) { outlived(t, by, bound) })
+	}
+}
+
+// outlived kills a process that relays, and waits until nothing is forwarded.
+func outlived(t *testing.T, by string, bound time.Duration) {
+	alone(t)
+	from, remote := bind(t, "127.0.0.1:0")
+	to, dest := bind(t, "127.0.0.1:0")
+	child, relay := crashing(t, by, remote, dest)
+	if !arrives(from, to, relay) {
+		t.Fatal("nothing is relayed while the process lives")
+	}
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait() // "signal: killed"
+	died := time.Now()
+	for arrives(from, to, relay) {
+		if time.Since(died) > bound {
+			t.Fatalf("after %v it still forwards", time.Since(died))
+		}
+	}
+	t.Logf("the dead process forwarded for %v", time.Since(died).Round(time.Millisecond))
+	for range 10 {
+		if arrives(from, to, relay) {
+			t.Error("it forwards again")
+		}
 	}
 }
 
@@ -116,8 +120,7 @@ func crash(t *testing.T, by string, from, to netip.AddrPort) {
 }
 
 // arrives sends a packet to a relay, and says if it comes out.
-func arrives(t *testing.T, from, to *net.UDPConn, relay netip.AddrPort) bool {
-	t.Helper()
+func arrives(from, to *net.UDPConn, relay netip.AddrPort) bool {
 	if _, err := from.WriteToUDPAddrPort(rtp, relay); err != nil {
 		return false // the port is closed, says ICMP
 	}
