@@ -239,7 +239,7 @@ func TestPauseFollowsTheLoad(t *testing.T) {
 func TestIdleLoopLetsGoStop(t *testing.T) {
 	const setting = "asyncpreemptoff=1"
 	if os.Getenv("GODEBUG") != setting {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // there are several stops, a tick each
 		defer cancel()
 		c := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestIdleLoopLetsGoStop$")
 		c.Env = append(os.Environ(), "GODEBUG="+setting)
@@ -248,9 +248,7 @@ func TestIdleLoopLetsGoStop(t *testing.T) {
 		}
 		return
 	}
-	for _, pause := range []time.Duration{0, time.Millisecond} {
-		_, caller, callee, to := relayTo(t, "127.0.0.1", Config{Pause: pause})
-		crosses(t, caller, callee, to, rtpPacket(1, "media"), make([]byte, 100))
-	}
+	_, caller, callee, to := relayTo(t, "127.0.0.1", Config{})
+	crosses(t, caller, callee, to, rtpPacket(1, "media"), make([]byte, 100))
 	runtime.GC()
 }

@@ -46,6 +46,10 @@ const (
 	brief  = 50 * time.Microsecond
 )
 
+// tick is how often a loop wakes at the least (ours: for so long may Go's
+// garbage collector wait where it has no signals).
+const tick = 200 * time.Millisecond
+
 // share is how often a loop that rests lets others have its processor (as
 // often as Go does itself).
 const share = 10 * time.Millisecond
@@ -66,10 +70,10 @@ func newPoller(pause time.Duration) (*poller, error) {
 		return nil, fmt.Errorf("timerfd: %w", err)
 	}
 	p := &poller{epoll: ep, wake: wake, clock: clock, most: pause, pause: pause}
-	second := unix.Timespec{Sec: 1}
+	every := unix.NsecToTimespec(int64(tick))
 	if err := errors.Join(
 		p.add(wake), p.add(clock),
-		unix.TimerfdSettime(clock, 0, &unix.ItimerSpec{Interval: second, Value: second}, nil),
+		unix.TimerfdSettime(clock, 0, &unix.ItimerSpec{Interval: every, Value: every}, nil),
 	); err != nil {
 		p.free()
 		return nil, err
@@ -132,9 +136,8 @@ func (p *poller) run(mu *sync.Mutex) {
 // ready waits for ready sockets in a raw system call. That keeps Go's scheduler
 // from taking the processor away and giving it back, which is 3 µs for each
 // packet; and it sets no timer, which is another half. It ends when the
-// scheduler wants the thread, which sends it a signal after 10 ms, or at the
-// latest with the poller's clock, a second later, if signals are switched off
-// (GODEBUG=asyncpreemptoff=1).
+// scheduler wants the thread, which sends it a signal after 10 ms, or if such
+// signals are switched off (GODEBUG=asyncpreemptoff=1) with a tick of the clock.
 func (p *poller) ready(events []unix.EpollEvent) int {
 	const forever = ^uintptr(0)
 	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll),
