@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -68,11 +69,12 @@ func (d *diary) turn() {
 
 // write writes notes, if the disk takes them, and arranges the notices.
 func (d *diary) write(notes []store.Note) error {
-	if err := d.p.store.Note(notes); err != nil {
-		return err
+	err := d.p.store.Note(notes)
+	if errors.Is(err, store.ErrUnavailable) {
+		return err // the ledger tries again, and what comes meanwhile waits
 	}
 	for _, n := range notes {
-		if c := n.Silenced; !n.Decoy && !c.Notified {
+		if c := n.Silenced; err == nil && !n.Decoy && !c.Notified {
 			d.p.notices.schedule(d.p, c.Recipient, []store.Silenced{c}, c.At)
 		}
 	}
@@ -82,7 +84,7 @@ func (d *diary) write(notes []store.Note) error {
 	if !d.closed {
 		d.wait()
 	}
-	return nil
+	return err
 }
 
 // close has the ledger write what is left.

@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"sotto/proxy/phone"
 	"sotto/proxy/proxytest"
+	"sotto/tokens"
 )
 
 // What the disk does after a stranger's call comes well behind the INVITE, and is
@@ -72,6 +74,23 @@ func TestSilencedCallsWaitForTheDisk(t *testing.T) {
 		s.Wait(time.Minute)
 		if n := counted(t, notices(s, s.Bob)); n != 3 {
 			t.Errorf("bob was told of %d calls; want 3", n)
+		}
+	})
+}
+
+// A disk that takes nothing for longer than a call with a token lasts: the token
+// does not count, and what is written in the end is of a call that is over.
+func TestTokenIsWrittenDownAfterItsCall(t *testing.T) {
+	screened(t, func(t *testing.T, s *proxytest.Stage) {
+		tok := s.Bob.Token(proxytest.Grant{Bind: tokens.Open})
+		unlock := s.LockStore()
+		tries(s.Mallory, "bob") // what is kept of that is tried until it is taken
+		s.Wait(2 * time.Second)
+		silent(t, s, s.Carol, "bob", phone.Header("Privacy-Token", tok.String()))
+		unlock()
+		s.Wait(time.Minute)
+		if n := counted(t, notices(s, s.Bob)); n != 2 {
+			t.Errorf("bob was told of %d calls; want 2", n)
 		}
 	})
 }

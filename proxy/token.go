@@ -115,7 +115,7 @@ func (p *Proxy) use(s *txn.Server, t tokens.Token, u use, then func(bool)) {
 		then(ok)
 		return
 	}
-	over := false
+	over, callID := false, s.CallID() // the disk may take longer than the call
 	finish := func(ok bool) {
 		if over || s.Final() { // decided already, or given up meanwhile
 			return
@@ -128,7 +128,7 @@ func (p *Proxy) use(s *txn.Server, t tokens.Token, u use, then func(bool)) {
 		if err != nil {
 			p.log.Warn("use of a token not written; it does not count", "callee", u.callee, "err", err)
 		}
-		if err := p.txn.Do(s.CallID(), func() { finish(ok && err == nil) }); err != nil {
+		if err := p.txn.Do(callID, func() { finish(ok && err == nil) }); err != nil {
 			p.log.Debug("call lost after the use of a token was written", "err", err)
 		}
 		return nil // not tried again: the caller waits

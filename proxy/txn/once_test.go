@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -51,8 +52,14 @@ func TestSettled(t *testing.T) {
 		if s.last().Req == nil {
 			t.Fatal("the request is gone before its answer")
 		}
+		req := s.last().Req
 		s.replies(486)
 		s.do(s.last().Settle)
+		s.do(func() {
+			if err := s.last().Reply(response(req, 200)); !errors.Is(err, ErrFinal) {
+				t.Errorf("one more final: %v", err)
+			}
+		})
 		if s.last().Req != nil {
 			t.Fatal("the request is kept")
 		}

@@ -190,6 +190,9 @@ func (s *Server) refuse(code int, reason string) {
 // 2xx to an INVITE, which pass while the transaction is accepted (RFC 6026
 // §7.1). A failed transport is no error here: the sender will ask again.
 func (s *Server) Reply(res *sip.Response) error {
+	if s.Req == nil {
+		return ErrFinal // settled
+	}
 	final2xx := res.StatusCode/100 == 2 && s.Req.Method == sip.INVITE
 	switch {
 	case s.state == accepted && final2xx:
