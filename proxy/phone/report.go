@@ -127,18 +127,28 @@ func (r reports) read(b []byte) {
 	r.heard.mu.Lock()
 	defer r.heard.mu.Unlock()
 	for _, p := range packets {
-		if sr, ok := p.(*rtcp.SenderReport); ok && sr.SSRC == r.heard.media.SSRC {
-			r.heard.media.LastSenderReport, r.heard.reported = uint32(sr.NTPTime>>16), time.Now()
+		switch p := p.(type) {
+		case *rtcp.SenderReport:
+			r.heard.report(p)
+		case *rtcp.SourceDescription:
+			r.heard.names(p)
 		}
-		d, ok := p.(*rtcp.SourceDescription)
-		if !ok {
-			continue
-		}
-		for _, c := range d.Chunks {
-			for _, i := range c.Items {
-				if i.Type == rtcp.SDESCNAME && !slices.Contains(r.heard.cnames, i.Text) {
-					r.heard.cnames = append(r.heard.cnames, i.Text)
-				}
+	}
+}
+
+// report notes when a sender report came, to answer it. It is called under the lock.
+func (s *seen) report(sr *rtcp.SenderReport) {
+	if sr.SSRC == s.media.SSRC {
+		s.media.LastSenderReport, s.reported = uint32(sr.NTPTime>>16), time.Now()
+	}
+}
+
+// names notes the CNAMEs of a description. It is called under the lock.
+func (s *seen) names(d *rtcp.SourceDescription) {
+	for _, c := range d.Chunks {
+		for _, i := range c.Items {
+			if i.Type == rtcp.SDESCNAME && !slices.Contains(s.cnames, i.Text) {
+				s.cnames = append(s.cnames, i.Text)
 			}
 		}
 	}
