@@ -106,11 +106,10 @@ func (d *doctor) examine(ctx context.Context) {
 	d.certificate()
 	d.names(ctx)
 	d.clock()
-	d.buffers()
 }
 
-// server asks the running server what only it knows, its limits and its media
-// plane; without one, that is asked of this process.
+// server asks the running server what only it knows: its limits, its media
+// plane, its buffers. Without one, that is asked of this process.
 func (d *doctor) server() (process findings) {
 	d.held = map[string]bool{}
 	lines, err := d.askRunning()
@@ -118,6 +117,7 @@ func (d *doctor) server() (process findings) {
 		d.noServer(err)
 		process.limits(d.cfg, budgetOf(d.cfg))
 		process.plane(d.cfg.Media.Plane, "", "")
+		process.buffers(d.cfg)
 		return process
 	}
 	d.ok("a server runs on %s, and answers", d.cfg.DataDir)

@@ -297,3 +297,23 @@ func TestDoctorOnAddresses(t *testing.T) {
 		}
 	}
 }
+
+// A socket with a smaller queue than it asks for is worth a note, of which both
+// ways out are said.
+func TestDoctorOnBuffers(t *testing.T) {
+	t.Parallel()
+	for got, want := range map[int]string{
+		16 << 20: "ok: a burst of SIP over UDP finds a buffer of 16777216 bytes",
+		212992: "note: a burst of SIP over UDP, as after a power cut, finds a buffer of 212992 bytes, not of 16777216\n" +
+			"hint: AmbientCapabilities=CAP_NET_ADMIN in the service, or sysctl -w net.core.rmem_max=16777216",
+	} {
+		d := &doctor{}
+		if d.burst(16<<20, got); diagnosis(d) != want {
+			t.Errorf("%d:\n%s\nwant\n%s", got, diagnosis(d), want)
+		}
+	}
+	d := &doctor{}
+	if d.buffers(configs.Config{Listen: []configs.Listen{{Transport: "tcp"}}}); len(d.findings) != 0 {
+		t.Errorf("of a server without UDP: %s", diagnosis(d))
+	}
+}

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sotto/configs"
-	"sotto/proxy/flow"
 	"sotto/rtpengine"
 )
 
@@ -193,19 +192,5 @@ func (d *doctor) clock() {
 		d.hint("run systemd-timesyncd or chrony: tokens and certificates expire by the clock")
 	default:
 		d.ok("the clock is synchronised; %s", says)
-	}
-}
-
-// buffers says if SIP over UDP gets the buffer that it asks for.
-func (d *doctor) buffers() {
-	want := flow.DefaultLimits().SocketBuffer
-	got, known := sysctl("net/core/rmem_max")
-	switch udp := func(l configs.Listen) bool { return l.Transport == "udp" }; {
-	case !known || !slices.ContainsFunc(d.cfg.Listen, udp):
-	case got >= want:
-		d.ok("a burst of SIP over UDP finds a buffer of %d bytes", want)
-	default:
-		d.note("a burst of SIP over UDP, as after a power cut, finds a buffer of %d bytes, not of %d", got, want)
-		d.hint("sysctl -w net.core.rmem_max=%d", want)
 	}
 }

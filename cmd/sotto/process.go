@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"sotto/configs"
+	"sotto/proxy/flow"
 	"sotto/rtpengine"
 )
 
@@ -23,6 +25,7 @@ func (d *desk) doctor([]string) ([]string, error) {
 	f.limits(d.server.cfg, d.server.files)
 	plane, why := d.server.engine.Plane()
 	f.plane(d.server.cfg.Media.Plane, plane, why)
+	f.buffers(d.server.cfg)
 	return f, nil
 }
 
@@ -64,4 +67,24 @@ func (f *findings) plane(wanted string, is rtpengine.Plane, why string) {
 		f.note("media is relayed in user space, with the same results at a higher price: %s", why)
 	}
 	f.hint("AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON in the service, or media.plane: user")
+}
+
+// buffers says if SIP over UDP gets the buffer that it asks for.
+func (f *findings) buffers(c configs.Config) {
+	if slices.ContainsFunc(c.Listen, func(l configs.Listen) bool { return l.Transport == "udp" }) {
+		want := flow.DefaultLimits().SocketBuffer
+		if got := flow.Buffer(want); got > 0 {
+			f.burst(want, got)
+		}
+	}
+}
+
+// burst says what a burst finds of what is wanted.
+func (f *findings) burst(want, got int) {
+	if got >= want {
+		f.ok("a burst of SIP over UDP finds a buffer of %d bytes", got)
+		return
+	}
+	f.note("a burst of SIP over UDP, as after a power cut, finds a buffer of %d bytes, not of %d", got, want)
+	f.hint("AmbientCapabilities=CAP_NET_ADMIN in the service, or sysctl -w net.core.rmem_max=%d", want)
 }

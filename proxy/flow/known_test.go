@@ -189,3 +189,10 @@ func receive(t *testing.T, s *socket, wait bool) (sizes []int, from []netip.Addr
 	}
 	return sizes[:n], from[:n]
 }
+
+// What a socket gets is asked of a socket; so small a buffer everybody gets.
+func TestBuffer(t *testing.T) {
+	if got := Buffer(1 << 14); got != 1<<14 {
+		t.Errorf("a socket that asks for 16384 bytes holds %d", got)
+	}
+}

@@ -64,6 +64,22 @@ func (s *socket) grow(n int) {
 	}
 }
 
+// Buffer is how many bytes a UDP socket of this process holds if it asks for n; 0
+// is not known.
+func Buffer(n int) int {
+	c, err := realNetwork{buffer: n}.ListenPacket(netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+	if err != nil {
+		return 0
+	}
+	s := c.(*socket)
+	got := 0
+	_ = s.raw.Control(func(fd uintptr) { // the socket is open
+		got, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+	})
+	_ = s.Close()
+	return got / 2 // the kernel doubles it, for what it needs itself (socket(7))
+}
+
 // ReadBatch implements BatchConn.
 func (s *socket) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort, wait bool) (int, error) {
 	s.prepare(bufs)
