@@ -132,15 +132,20 @@ func called(ctx context.Context, t *testing.T, from *softphone.Phone, wire *stam
 			if code := softphone.Status(c.Answered(ctx)); code != 480 {
 				t.Errorf("%s was answered %d", to, code)
 			}
-			for _, code := range []string{"100", "180", "480"} {
-				if d, ok := wire.of(c.ID(), code); ok {
-					s := all["INVITE "+code]
-					s[to] = append(s[to], d)
-				}
-			}
+			heard(all, to, wire, c.ID())
 		}
 	}
 	return all
+}
+
+// heard adds the times of the answers to one INVITE.
+func heard(all map[string]sample, to string, wire *stamps, callID string) {
+	for _, code := range []string{"100", "180", "480"} {
+		if d, ok := wire.of(callID, code); ok {
+			s := all["INVITE "+code]
+			s[to] = append(s[to], d)
+		}
+	}
 }
 
 // compare reports how the times of each two recipients differ.

@@ -51,24 +51,17 @@ func TestMediaAddressByNetwork(t *testing.T) {
 			Local: own, Advertised: own, For: netip.MustParsePrefix("198.51.100.11/32"), // bob's
 		}}
 	}
-	for _, late := range []bool{false, true} {
+	for _, opts := range [][]phone.Option{nil, {phone.LateOffer()}} {
 		proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
 			s.Set("alice", "protect_ip", "always")
 			s.Alice.Registers()
 			s.Bob.Registers()
+			told := map[*proxytest.Phone]netip.Addr{s.Alice: proxytest.Server.Addr(), s.Bob: own}
 			for _, p := range [][2]*proxytest.Phone{{s.Alice, s.Bob}, {s.Bob, s.Alice}} {
-				var opts []phone.Option
-				if late {
-					opts = append(opts, phone.LateOffer())
-				}
 				out, in := p[0].Connect(p[1], opts...)
-				for call, who := range map[*proxytest.Call]*proxytest.Phone{out: p[0], in: p[1]} {
-					want := proxytest.Server.Addr()
-					if who == s.Bob {
-						want = own
-					}
-					if got := call.Remote().Addr(); got != want {
-						t.Errorf("%s is told %s, want %s", who.User, got, want)
+				for i, c := range []*proxytest.Call{out, in} {
+					if got, want := c.Remote().Addr(), told[p[i]]; got != want {
+						t.Errorf("%s is told %s, want %s", p[i].User, got, want)
 					}
 				}
 				out.HangsUp()
