@@ -8,7 +8,7 @@ const KeepAlive = 110 * time.Second
 
 // Limits bound what strangers can hold open. Zero values are the defaults.
 type Limits struct {
-	Connections  int           // per listener; default 20,000: 1 GB at 50 KB each
+	Connections  int           // of all listeners, and ours to others; default 20,000: 1 GB at 50 KB each
 	PerAddress   int           // per peer address; default 200: an office behind one NAT
 	Handshake    time.Duration // TLS; default 5 s
 	FirstMessage time.Duration // until the first whole message; default 10 s (slow loris)
