@@ -75,8 +75,11 @@ func (e *echo) took(d time.Duration) {
 	e.slowest = max(e.slowest, d)
 }
 
-// report copies the measurements.
+// report copies the measurements; nil has none.
 func (e *echo) report(q *Quality) {
+	if e == nil {
+		return
+	}
 	q.Reports, q.Reported = e.reports, e.told
 	if e.times > 0 {
 		q.RoundTrips, q.RoundTrip, q.Slowest = e.times, e.sum/time.Duration(e.times), e.slowest
@@ -87,6 +90,9 @@ func (e *echo) report(q *Quality) {
 // much; of is what the engine counted of that. 0 of 0 if it has said nothing
 // of the current source.
 func (e *echo) far(of *counts) (lost, expected uint64) {
+	if e == nil {
+		return 0, 0
+	}
 	n := int64(int32(e.highest-of.base)) + 1
 	if !e.told || e.ssrc != of.ssrc || n <= 0 || n > int64(of.max-of.base)+1 {
 		return 0, 0
@@ -96,6 +102,11 @@ func (e *echo) far(of *counts) (lost, expected uint64) {
 
 // reports takes from RTCP what it tells; scrub has not changed it yet.
 func (in *face) reports(all []rtcp.Packet, out *face, now time.Time) {
+	for _, f := range []*face{in, out} {
+		if f.echo == nil {
+			f.echo = &echo{}
+		}
+	}
 	for _, p := range all {
 		switch p := p.(type) {
 		case *rtcp.SenderReport:

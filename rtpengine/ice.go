@@ -50,8 +50,8 @@ func readICE(d *sdp.SessionDescription, m *sdp.MediaDescription) credentials {
 	return c
 }
 
-// agent is the engine's agent toward one party for one stream. It is off
-// while the party has none.
+// agent is the engine's agent toward one party for one stream; nil while the
+// party has none.
 type agent struct {
 	own, peer credentials
 	rtp, rtcp nominee
@@ -63,33 +63,52 @@ type nominee struct {
 	checked  time.Time // last; zero: none is nominated
 }
 
-func (a *agent) on() bool { return a.peer != credentials{} }
-
-// offered notes the credentials of an offer. Others than before restart ICE,
-// with others of ours (RFC 8445 §9, RFC 8839 §4.4.1.1.1).
-func (a *agent) offered(peer credentials) {
-	if a.peer == peer {
-		return
+// offered is the agent after an offer with these credentials. Others than
+// before restart ICE, with others of ours (RFC 8445 §9, RFC 8839 §4.4.1.1.1).
+func (a *agent) offered(peer credentials) *agent {
+	switch {
+	case peer == credentials{}:
+		return nil
+	case a != nil && a.peer == peer:
+		return a
 	}
-	*a = agent{peer: peer}
-	if a.on() {
-		a.own = credentials{rand.Text()[:8], rand.Text()}
-	}
+	return &agent{own: credentials{rand.Text()[:8], rand.Text()}, peer: peer}
 }
 
-// answered notes the credentials of an answer to an offer with ours, or that
-// the party wants no ICE any more. Who was offered no ICE has no say in it.
-func (a *agent) answered(peer credentials) {
-	if a.on() && a.peer != peer {
-		own := a.own
-		*a = agent{own: own, peer: peer}
+// answered is the agent after an answer with these credentials to an offer with
+// ours. Without any the party wants no ICE any more; who was offered none has
+// no say in it.
+func (a *agent) answered(peer credentials) *agent {
+	switch {
+	case a == nil, peer == credentials{}:
+		return nil
+	case a.peer == peer:
+		return a
 	}
+	return &agent{own: a.own, peer: peer}
+}
+
+// nominees are the pairs of both components, also of no agent.
+func (a *agent) nominees() (rtp, rtcp nominee) {
+	if a == nil {
+		return rtp, rtcp
+	}
+	return a.rtp, a.rtcp
+}
+
+// clone is a copy that what is nominated from now on does not change.
+func (a *agent) clone() *agent {
+	if a == nil {
+		return nil
+	}
+	c := *a
+	return &c
 }
 
 // lines are the agent's attributes in a section for the party (RFC 8839 §5).
 // There is one kind of candidate, and priority and foundation say nothing else.
 func (a *agent) lines(at netip.AddrPort, mux bool) []string {
-	if !a.on() {
+	if a == nil {
 		return nil
 	}
 	const host = 126<<24 | 65535<<8 // RFC 8445 §5.1.2.1, §5.1.2.2
@@ -103,7 +122,7 @@ func (a *agent) lines(at netip.AddrPort, mux bool) []string {
 
 // lite says that a description for the party has an agent of ours in it.
 func (s *session) lite(to Side) bool {
-	return slices.ContainsFunc(s.streams, func(t *stream) bool { return !t.rejected && t.faces[to].ice.on() })
+	return slices.ContainsFunc(s.streams, func(t *stream) bool { return !t.rejected && t.faces[to].ice != nil })
 }
 
 // signalled notes where the party says that it wants its media, and its
@@ -111,16 +130,17 @@ func (s *session) lite(to Side) bool {
 // whatever address it then writes for those that do no ICE (RFC 8839 §4.4.1.2.2).
 func (f *face) signalled(m *mediaLine, b Body, offer bool) {
 	if offer {
-		f.ice.offered(m.ice)
+		f.ice = f.ice.offered(m.ice)
 	} else {
-		f.ice.answered(m.ice)
+		f.ice = f.ice.answered(m.ice)
 	}
+	rtp, rtcp := f.ice.nominees()
 	source := b.Source.Unmap()
 	for _, c := range []struct {
 		l  *latch
 		n  nominee
 		at netip.AddrPort
-	}{{&f.latch, f.ice.rtp, m.rtp}, {&f.latchC, f.ice.rtcp, m.rtcp}} {
+	}{{&f.latch, rtp, m.rtp}, {&f.latchC, rtcp, m.rtcp}} {
 		learnt := c.l.latched
 		c.l.set(c.at, source, b.Split)
 		if c.l.nominated = !c.n.checked.IsZero(); c.l.nominated {
@@ -137,7 +157,7 @@ const consent = 30 * time.Second
 // there, and is taken from nowhere else. The pair of the highest priority
 // wins, since an aggressive agent nominates each (RFC 5245 §8.1.1.2).
 func (t *stream) check(in, out *face, lt *latch, rtcpPort bool, b []byte, from netip.AddrPort) {
-	a, s := &in.ice, in.rtp
+	a, s := in.ice, in.rtp
 	n := &a.rtp
 	if rtcpPort {
 		n, s = &a.rtcp, in.rtcp

@@ -129,7 +129,7 @@ func (e *Engine) keepAgain(changes map[uint64][]byte, ended []ID) {
 func (s *session) unkept() []byte {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
-	now := append(make([]netip.AddrPort, 0, 4*len(s.streams)+1), netip.AddrPortFrom(netip.Addr{}, uint16(s.edits)))
+	now := append(make([]netip.AddrPort, 0, 4*len(s.streams)+1), netip.AddrPortFrom(netip.Addr{}, s.edits))
 	for _, t := range s.streams {
 		for side := range t.faces {
 			now = append(now, t.faces[side].latch.latched, t.faces[side].latchC.latched)
@@ -159,10 +159,10 @@ func (s *session) kept() kept {
 		ks := keptStream{Media: t.media, UDPTL: t.udptl, Secure: t.secure, Mux: t.mux, Rejected: t.rejected}
 		for side := range t.faces {
 			f := &t.faces[side]
-			ks.Faces[side] = keptFace{
-				Addr: f.addr, RTP: f.latch.kept(), RTCP: f.latchC.kept(), Said: f.said,
-				ICE:       [2]credentials{f.ice.own, f.ice.peer},
-				Nominated: [2]uint32{f.ice.rtp.kept(), f.ice.rtcp.kept()},
+			ks.Faces[side] = keptFace{Addr: f.addr, RTP: f.latch.kept(), RTCP: f.latchC.kept(), Said: f.said}
+			if f.ice != nil {
+				ks.Faces[side].ICE = [2]credentials{f.ice.own, f.ice.peer}
+				ks.Faces[side].Nominated = [2]uint32{f.ice.rtp.kept(), f.ice.rtcp.kept()}
 			}
 			if f.rtp != nil {
 				ks.Faces[side].Port = f.port
@@ -256,7 +256,12 @@ func nominated(priority uint32) nominee {
 func (s *session) reopen(t *stream, side Side, k keptFace) error {
 	f := &t.faces[side]
 	f.latch, f.latchC, f.said, f.alias = k.RTP.latch(), k.RTCP.latch(), k.Said, s.aliases[side]
-	f.ice = agent{own: k.ICE[0], peer: k.ICE[1], rtp: nominated(k.Nominated[0]), rtcp: nominated(k.Nominated[1])}
+	if k.ICE[1] != (credentials{}) {
+		f.ice = &agent{
+			own: k.ICE[0], peer: k.ICE[1],
+			rtp: nominated(k.Nominated[0]), rtcp: nominated(k.Nominated[1]),
+		}
+	}
 	f.latch.nominated, f.latchC.nominated = k.Nominated[0] != 0, k.Nominated[1] != 0
 	if k.Port == 0 {
 		return nil

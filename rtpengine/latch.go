@@ -23,7 +23,7 @@ type latch struct {
 	source    netip.Addr     // of the party's signalling; zero: only the signalled address counts
 	split     bool           // a carrier that splits media and signalling: any host is learnt
 	nominated bool           // by the party's ICE agent: better than what it signals
-	rival     rival
+	rival     *rival         // nil: there is none
 	latched   netip.AddrPort // what was learnt
 }
 
@@ -48,7 +48,7 @@ func (l *latch) set(signalled netip.AddrPort, source netip.Addr, split bool) {
 		return
 	}
 	if signalled.IsValid() && (l.signalled != signalled || l.source != source) {
-		l.latched, l.rival = netip.AddrPort{}, rival{}
+		l.latched, l.rival = netip.AddrPort{}, nil
 	}
 	l.signalled, l.source, l.split = signalled, source, split
 }
@@ -89,8 +89,10 @@ func (l *latch) learns(from netip.AddrPort, now time.Time) bool {
 		return false
 	case !l.here():
 		return true
+	case l.rival == nil:
+		l.rival = &rival{from: from, since: now}
 	case l.rival.from != from:
-		l.rival = rival{from: from, since: now}
+		*l.rival = rival{from: from, since: now}
 	}
 	l.rival.seen++
 	return l.rival.seen >= rivalPackets && now.Sub(l.rival.since) >= rivalTime

@@ -48,8 +48,8 @@ func TestManySessionsOnOneAddress(t *testing.T) {
 	each := (peak - heap) / uint64(n)
 	t.Logf("%d calls: set-up %v in the middle, %v for 99 of 100, %v at most; %d bytes of memory each",
 		n, took[n/2], took[n*99/100], took[n-1], each)
-	if each > 16<<10 {
-		t.Errorf("%d bytes of memory for each call, want at most 16 KiB", each)
+	if each > mostMemory {
+		t.Errorf("%d bytes of memory for each call, want at most %d", each, mostMemory)
 	}
 	if _, err := e.Offer(ID(n+1), Body{From: Caller, SDP: audio(callerIP, 4000), Toward: V4}); err == nil {
 		t.Error("there is room for one call more")
@@ -61,6 +61,11 @@ func TestManySessionsOnOneAddress(t *testing.T) {
 		t.Errorf("%d descriptors, %d ports and %d sessions are left", fds(t)-open, used, e.Sessions())
 	}
 }
+
+// mostMemory is what a call may take of ours in bytes: of 16 KiB the system's
+// part of four sockets is nearly 10, and the garbage collector lets half as
+// much again gather.
+const mostMemory = 4 << 10
 
 // exactly says that so many calls have so many descriptors.
 func exactly(t *testing.T, calls, got int) {

@@ -42,7 +42,7 @@ type agreed struct {
 	udptl, secure, mux, rejected bool
 	latch, latchC                [2]latch
 	said                         [2]said
-	ice                          [2]agent
+	ice                          [2]*agent
 }
 
 func newSession(e *Engine, l *loop, id ID) *session {
@@ -236,7 +236,7 @@ func (s *session) agreed() []agreed {
 		a := agreed{media: t.media, udptl: t.udptl, secure: t.secure, mux: t.mux, rejected: t.rejected}
 		for side := range t.faces {
 			f := &t.faces[side]
-			a.latch[side], a.latchC[side], a.said[side], a.ice[side] = f.latch, f.latchC, f.said, f.ice
+			a.latch[side], a.latchC[side], a.said[side], a.ice[side] = f.latch, f.latchC, f.said, f.ice.clone()
 		}
 		all = append(all, a)
 	}

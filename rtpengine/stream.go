@@ -25,10 +25,10 @@ type face struct {
 	port   uint16
 	rtcp   *sock
 	said   said
-	alias  alias // as which the other party knows this one in RTCP
-	ice    agent // of ours, toward the party
-	latchC latch // RTCP, without mux
-	echo   echo
+	alias  alias  // as which the other party knows this one in RTCP
+	ice    *agent // of ours, toward the party; nil: it has none
+	latchC latch  // RTCP, without mux
+	echo   *echo  // nil: no RTCP in the clear has come
 
 	strangers []stranger
 
@@ -247,7 +247,7 @@ func (f *face) full() uint64 { return f.rtp.drops() + f.rtcp.drops() }
 // the party's agent is answered if it comes from the party's host, and nothing
 // is learnt from it: it is not authenticated.
 func (t *stream) stun(in, out *face, lt *latch, rtcpPort bool, b []byte, from netip.AddrPort) {
-	if in.ice.on() && stun.HasUsername(b) {
+	if in.ice != nil && stun.HasUsername(b) {
 		t.check(in, out, lt, rtcpPort, b, from)
 		return
 	}
