@@ -56,6 +56,28 @@ func outlived(t *testing.T, by string, bound time.Duration) {
 			t.Error("it forwards again")
 		}
 	}
+	inherited(t, relay)
+}
+
+// inherited fails if a port does not belong to whoever binds it next: what is
+// left of a dead process's program must not drop the next one's packets.
+func inherited(t *testing.T, at netip.AddrPort) {
+	t.Helper()
+	owner, _ := bind(t, at.String())
+	got := received(owner)
+	from, _ := bind(t, "127.0.0.1:0")
+	const sent = 4 * punts
+	for range sent {
+		if _, err := from.WriteToUDPAddrPort(rtp, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); got.Load() < sent && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if got.Load() != sent {
+		t.Errorf("%d of %d packets reach the port's next owner", got.Load(), sent)
+	}
 }
 
 // alone moves the test into a network namespace with nothing but loopback. The

@@ -4,9 +4,9 @@
 // the interface it came by straight to the other party. The way of a packet:
 //
 //  1. UDP without options, fragments or VLAN tag, to one of our addresses and ports
-//  2. exactly the source that is latched; others are for user space, a few a second
-//  3. RTP of the stream's SSRC and payload type, nothing that user space would change (stream.go)
-//  4. the entry has not changed since step 1, and user space is alive
+//  2. an entry of that port holds, and user space is alive: what a dead process has left drops nothing
+//  3. exactly the source that is latched; others are for user space, a few a second
+//  4. RTP of the stream's SSRC and payload type, nothing that user space would change (stream.go)
 //  5. counted as count.go counts; addresses, ports, hops, class and checksums are ours
 //
 // Whatever else comes is left to the sockets.
@@ -90,9 +90,10 @@ static __always_inline int local(const __u32 *a)
 }
 
 // foreign is what becomes of a packet that is not the party's.
-static __always_inline int foreign(struct entry *e)
+static __always_inline int foreign(struct entry *e, __u64 now)
 {
-	__u64 now = bpf_ktime_get_ns(), n = (now - e->filled) / REFILL;
+	__u64 filled = *(volatile __u64 *)&e->filled; // another processor's may be later than now
+	__u64 n = now > filled ? (now - filled) / REFILL : 0;
 	if (n > 0) {
 		n += e->tokens;
 		e->tokens = n < PUNTS ? n : PUNTS;
@@ -205,6 +206,10 @@ int relay(struct __sk_buff *skb)
 	__u32 gen = *(volatile __u32 *)&e->gen;
 	if (gen & 1 || !gen)
 		return TC_ACT_UNSPEC;
+	__u32 zero = 0;
+	__u64 now = bpf_ktime_get_ns(), *until = bpf_map_lookup_elem(&lease, &zero);
+	if (!until || now > *(volatile __u64 *)until)
+		return TC_ACT_UNSPEC;
 
 	// A copy of what is rewritten: user space may change the entry meanwhile,
 	// and one party's address must never meet the other's port.
@@ -215,7 +220,7 @@ int relay(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (src[0] != to.raddr[0] || src[1] != to.raddr[1] || src[2] != to.raddr[2] || src[3] != to.raddr[3] ||
 	    udp->source != to.rport)
-		return foreign(e);
+		return foreign(e, now);
 
 	if ((rtp[0] & 0xc0) != 0x80 || (rtp[1] >= 192 && rtp[1] <= 223) || *(__u32 *)(rtp + 8) != to.ssrc ||
 	    (rtp[1] & 0x7f) != to.payload || ((to.flags & PLAIN) && (rtp[0] & 0x1f)))
@@ -224,10 +229,6 @@ int relay(struct __sk_buff *skb)
 	if (ahead >= DROPOUT || ahead <= -MISORDER) // the sequence begins anew
 		return TC_ACT_UNSPEC;
 	if (skb->len - sizeof(*eth) > to.mtu || ((to.flags & LOCAL) && skb->ingress_ifindex != LOOPBACK))
-		return TC_ACT_UNSPEC;
-	__u32 zero = 0;
-	__u64 now = bpf_ktime_get_ns(), *until = bpf_map_lookup_elem(&lease, &zero);
-	if (!until || now > *(volatile __u64 *)until)
 		return TC_ACT_UNSPEC;
 
 	count(e, &to, rtp, ahead, payload - sizeof(*udp), now + to.clock);
