@@ -98,7 +98,9 @@ func (p *Plane) close(leave bool) {
 	switch {
 	case p.memory == nil || p.lease == nil:
 	case leave:
-		p.renew()
+		if p.settled.Load() && p.leased() {
+			p.renew()
+		}
 	default:
 		p.flush()
 	}
@@ -280,6 +282,11 @@ func (p *Plane) watch() error {
 
 // lapse ends the lease for good.
 func (p *Plane) lapse() { atomic.StoreUint64((*uint64)(unsafe.Pointer(&p.lease[0])), 0) }
+
+// leased says that the lease has not ended.
+func (p *Plane) leased() bool {
+	return monotonic() <= atomic.LoadUint64((*uint64)(unsafe.Pointer(&p.lease[0])))
+}
 
 // interfaces are those that packets to our addresses can come by: each that is
 // up, has an address and frames of Ethernet, and loopback, over which an
