@@ -283,6 +283,7 @@ func (e *Engine) session(id ID, create bool) (s *session, made bool, err error) 
 	}
 	s = newSession(e, e.loops[uint64(id)%uint64(len(e.loops))], id)
 	e.sessions[id] = s
+	e.relayed.begin(s)
 	return s, true, nil
 }
 

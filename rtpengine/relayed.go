@@ -1,56 +1,84 @@
 package rtpengine
 
-import "sync/atomic"
+import "sync"
 
 // Relayed is what the engine has taken from parties and relayed since its
 // start, by plane, and how many flows the kernel has at this moment.
 type Relayed struct {
-	Kernel, User uint64 // packets
+	Kernel, User uint64 // packets; they never decrease
 	Flows        int    // directions of streams, as the kernel's table has them
 }
 
-// A tally is the sum of the sessions that have ended.
-type tally struct{ kernel, user atomic.Uint64 }
+// A tally knows the sessions that count, and the sum of those that have ended.
+type tally struct {
+	mu    sync.Mutex // the innermost of all
+	live  map[*session]bool
+	ended Relayed
+}
 
-// add takes up a session at its end. It is called under the loop's lock.
-func (t *tally) add(s *session) {
-	r := s.relayed()
-	t.kernel.Add(r.Kernel)
-	t.user.Add(r.User)
+// begin takes up a new session.
+func (t *tally) begin(s *session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.live == nil {
+		t.live = map[*session]bool{}
+	}
+	t.live[s] = true
+}
+
+// end adds a session at its end. It is called under the loop's lock.
+func (t *tally) end(s *session) {
+	s.past = s.relayed()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.live, s)
+	t.ended.Kernel += s.past.Kernel
+	t.ended.User += s.past.User
+}
+
+// snapshot are the sessions that are not in the sum with it.
+func (t *tally) snapshot() (live []*session, ended Relayed) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	live = make([]*session, 0, len(t.live))
+	for s := range t.live {
+		live = append(live, s)
+	}
+	return live, t.ended
 }
 
 // Relayed counts over all sessions, also those that have ended.
 func (e *Engine) Relayed() Relayed {
-	e.mu.Lock()
-	all := make([]*session, 0, len(e.sessions))
-	for _, s := range e.sessions {
-		all = append(all, s)
-	}
-	e.mu.Unlock()
-	sum := Relayed{Kernel: e.relayed.kernel.Load(), User: e.relayed.user.Load()}
+	live, sum := e.relayed.snapshot()
 	if e.kernel != nil {
 		sum.Flows = e.kernel.Flows()
 	}
-	for _, s := range all {
+	for _, s := range live {
 		s.loop.mu.Lock()
-		if !s.ended { // else it is in the tally
-			r := s.relayed()
-			sum.Kernel, sum.User = sum.Kernel+r.Kernel, sum.User+r.User
+		r := s.past // it has ended since the snapshot
+		if !s.ended {
+			r = s.relayed()
 		}
 		s.loop.mu.Unlock()
+		sum.Kernel, sum.User = sum.Kernel+r.Kernel, sum.User+r.User
 	}
 	return sum
 }
 
 // relayed counts over the session. It is called under the loop's lock.
-func (s *session) relayed() (r Relayed) {
-	for _, t := range s.streams {
+func (s *session) relayed() Relayed {
+	return count(s.past, s.streams)
+}
+
+// count adds what streams have relayed to a sum. It is called under the loop's lock.
+func count(sum Relayed, all []*stream) Relayed {
+	for _, t := range all {
 		for side := range t.faces {
 			f := &t.faces[side]
 			f.read()
-			r.Kernel += f.counts.kernel
-			r.User += f.counts.packets - f.counts.kernel
+			sum.Kernel += f.counts.kernel
+			sum.User += f.counts.packets - f.counts.kernel
 		}
 	}
-	return r
+	return sum
 }

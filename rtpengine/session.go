@@ -24,6 +24,7 @@ type session struct {
 	edited  time.Time
 	keptAt  []netip.AddrPort
 	ended   bool
+	past    Relayed // by streams that are no more
 
 	userOnly bool // nothing of it is given to the kernel
 }
@@ -204,6 +205,7 @@ func (s *session) closeFace(f *face) {
 
 // shrink undoes what a failed offer has opened: whole new streams.
 func (s *session) shrink(n int) {
+	s.past = count(s.past, s.streams[n:])
 	for _, t := range s.streams[n:] {
 		for side := range t.faces {
 			s.closeFace(&t.faces[side])
@@ -288,7 +290,7 @@ func (s *session) close(leave bool) {
 	if !leave {
 		s.withdraw()
 	}
-	s.e.relayed.add(s)
+	s.e.relayed.end(s)
 	for _, t := range s.streams {
 		for side := range t.faces {
 			s.closeFace(&t.faces[side])
