@@ -32,6 +32,7 @@ var only = map[string][]string{
 	"github.com/vishvananda":   {"rtpengine/kernel"},
 	"github.com/goccy/go-yaml": {"configs"},
 	"github.com/alecthomas":    {"cmd/sotto"},
+	"github.com/prometheus":    {"cmd/sotto"}, // metrics are what sotto status says: no package counts for them
 	"github.com/emersion":      {"cmd/sotto"}, // vCards are files of a recipient's own
 }
 

@@ -60,8 +60,26 @@ type Config struct {
 	Limits Limits `yaml:"limits"`
 	// Shutdown is how long running calls may go on after SIGTERM.
 	Shutdown time.Duration `yaml:"shutdown"`
+	// Metrics is the address and port of a page for Prometheus, http://…/metrics, with what "sotto
+	// status" counts. It names no user and no address, but is for you only: who can read
+	// it sees your load, and beside a call of his own if that was silenced. So keep it on
+	// loopback or on a network for monitoring. Without the line there is none.
+	Metrics Address `yaml:"metrics"`
 	// Log says how much is logged.
 	Log Log `yaml:"log"`
+}
+
+// Address is an address and port of TCP; zero: none.
+type Address struct{ netip.AddrPort }
+
+// UnmarshalText reads "127.0.0.1:9464" or "[::1]:9464".
+func (a *Address) UnmarshalText(b []byte) error {
+	at, err := netip.ParseAddrPort(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is no address and port; write one as 127.0.0.1:9464 or \"[::1]:9464\"", b)
+	}
+	a.AddrPort = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	return nil
 }
 
 // Listen is one listener.

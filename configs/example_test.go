@@ -48,6 +48,7 @@ func examples() map[string]string {
 		"strangers_in":                   "[localhost=honest]",
 		"voicemail":                      "pbx",
 		"foreign_domains":                "[example.org]",
+		"metrics":                        "127.0.0.1:9464",
 		"limits.connections":             "20000",
 		"limits.connections_per_address": "200",
 		"limits.transactions":            "200000",

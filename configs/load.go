@@ -118,6 +118,12 @@ func (c *Config) checkListen() error {
 				what: fmt.Sprintf("listen[%d] has this address and port already; tcp and tls each need their own", j),
 			}
 		}
+		if m := c.Metrics.AddrPort; l.Transport != "udp" && l.Addr == m && m.Port() != 0 {
+			return &problem{
+				key:  "metrics",
+				what: fmt.Sprintf("listen[%d] has this address and port already; write another, as 127.0.0.1:9464", i),
+			}
+		}
 	}
 	return nil
 }

@@ -70,6 +70,12 @@ func mistakes() []mistake {
 		// values
 		{"", "listen: []\n", "x.yaml:13: listen: name at least one listener"},
 		{"", "listen: [tcp:0.0.0.0:5, tls:0.0.0.0:5]\n", "x.yaml:13: listen[1]: listen[0] has this address and port already"},
+		{"", "metrics: localhost:9464\n", `x.yaml:13: metrics: "localhost:9464" is no address and port; write one as 127`},
+		{"", "metrics: 9464\n", `x.yaml:13: metrics: "9464" is no address and port`},
+		{"", "metrics: 127.0.0.1\n", `x.yaml:13: metrics: "127.0.0.1" is no address and port`},
+		{"", "metrics: [::1]:9464\n", "x.yaml:13: "},
+		{"", "metrics:\n", "x.yaml:13: metrics: has no value; without the line, the default holds"},
+		{"", "listen: [udp:1.2.3.4:5, tcp:1.2.3.4:5]\nmetrics: 1.2.3.4:5\n", "x.yaml:14: metrics: listen[1] has this"},
 		{"", "data_dir: ''\n", "x.yaml:13: data_dir: name a directory"},
 		{"", "tls: {cert: a.pem}\n", "x.yaml:13: tls.key: is missing beside tls.cert; name both files, or none"},
 		{"", "tls: {key: a.pem}\n", "x.yaml:13: tls.cert: is missing beside tls.key; name both files, or none"},

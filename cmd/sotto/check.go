@@ -28,6 +28,9 @@ func (c *checkCmd) Run(t *tell) error {
 	t.say("domains  %s", strings.Join(cfg.Domains, ", "))
 	t.say("listen   %s", strings.Join(listeners(cfg.Listen), ", "))
 	t.say("peers    %s", cmp.Or(strings.Join(peerNames(cfg.Peers), ", "), "none"))
+	if cfg.Metrics.IsValid() {
+		t.say("metrics  %s", cfg.Metrics)
+	}
 	t.say("data     %s", cfg.DataDir)
 	return nil
 }

@@ -25,7 +25,7 @@ type budget struct {
 }
 
 // ownDescriptors are for everything else: the store, listeners, event loops,
-// eBPF, the control socket, lookups (ours; some 40 are open).
+// eBPF, the control socket, metrics, lookups (ours; some 40 are open).
 const ownDescriptors = 128
 
 // budgetOf raises the limit of this process as far as it may, and shares what

@@ -36,28 +36,43 @@ func (d *doctor) here(a netip.Addr) bool {
 	})
 }
 
-// listeners says of each address for SIP if a server can have it.
+// listeners says of each address for SIP, and of that for metrics, if a server
+// can have it.
 func (d *doctor) listeners() {
 	for _, l := range d.cfg.Listen {
-		at := l.Transport + " " + l.Addr.String()
-		err := d.bind(l)
-		switch {
-		case d.held[at]:
-			d.ok("%s is the running server's", at)
-		case !d.here(l.Addr.Addr()):
-			d.wrong("%s: this machine has no such address", at)
-			d.hint("set listen to one that it has, or to 0.0.0.0 for all")
-		case errors.Is(err, syscall.EADDRINUSE):
-			d.wrong("%s: another program has this port", at)
-			d.hint("end it, or set another port with listen; ss -lnp shows which it is")
-		case errors.Is(err, syscall.EACCES):
-			d.wrong("%s: ports below %d are for root", at, privileged())
-			d.hint("AmbientCapabilities=CAP_NET_BIND_SERVICE in the service, or set another port with listen")
-		case err != nil:
-			d.wrong("%s: %v", at, err)
-		default:
-			d.ok("%s is free", at)
-		}
+		d.listener(l, "listen")
+	}
+	at := d.cfg.Metrics.AddrPort
+	if !at.IsValid() {
+		return
+	}
+	d.listener(configs.Listen{Transport: metricsKey, Addr: at}, metricsKey)
+	if !at.Addr().IsLoopback() {
+		d.note("metrics: whoever reaches %s can read them; they are for the operator only", at)
+		d.hint("let a firewall pass nobody but the monitoring system, or set metrics to 127.0.0.1:%d", at.Port())
+	}
+}
+
+// listener says of one; key is where the operator has written it.
+func (d *doctor) listener(l configs.Listen, key string) {
+	at := l.Transport + " " + l.Addr.String()
+	err := d.bind(l)
+	switch {
+	case d.held[at]:
+		d.ok("%s is the running server's", at)
+	case !d.here(l.Addr.Addr()):
+		d.wrong("%s: this machine has no such address", at)
+		d.hint("set %s to one that it has, or to 0.0.0.0 for all", key)
+	case errors.Is(err, syscall.EADDRINUSE):
+		d.wrong("%s: another program has this port", at)
+		d.hint("end it, or set another port with %s; ss -lnp shows which it is", key)
+	case errors.Is(err, syscall.EACCES):
+		d.wrong("%s: ports below %d are for root", at, privileged())
+		d.hint("AmbientCapabilities=CAP_NET_BIND_SERVICE in the service, or set another port with %s", key)
+	case err != nil:
+		d.wrong("%s: %v", at, err)
+	default:
+		d.ok("%s is free", at)
 	}
 }
 

@@ -31,8 +31,9 @@ func TestMain(m *testing.M) {
 // output to "masked" without what is random; fill, which puts an address of
 // the script's own for HOST into a file; ready, which waits for a server's
 // control socket; await, which waits for a text in a file; signal; dial and
-// talk, which call with built-in phones; ping, which opens connections; and
-// roomy, which looks at the server's table of descriptors.
+// talk, which call with built-in phones; ping, which opens connections;
+// roomy, which looks at the server's table of descriptors; and scrape, which
+// compares the metrics with sotto status.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
@@ -45,7 +46,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"play": play, "mask": mask, "fill": fill, "ready": ready, "await": await, "signal": signalTo, "dial": dial,
-			"talk": converseIn, "ping": ping, "roomy": roomy, "speak": speak,
+			"talk": converseIn, "ping": ping, "roomy": roomy, "speak": speak, "scrape": scrape,
 		},
 		Condition: allowed,
 	})

@@ -22,6 +22,9 @@ func (d *desk) doctor([]string) ([]string, error) {
 	for _, b := range d.server.bound {
 		f = append(f, fmt.Sprintf("%s%s %s", listening, b.Transport, b.Addr))
 	}
+	if m := d.server.metrics; m != nil {
+		f = append(f, fmt.Sprintf("%s%s %s", listening, metricsKey, m.addr))
+	}
 	f.limits(d.server.cfg, d.server.files)
 	plane, why := d.server.engine.Plane()
 	f.plane(d.server.cfg.Media.Plane, plane, why)

@@ -28,6 +28,7 @@ type server struct {
 	loc     *location.Table
 	engine  *rtpengine.Engine
 	proxy   *proxy.Proxy
+	metrics *metricsServer // nil: off
 	ctl     *ctlServer
 	bound   []proxy.Bound
 	files   budget
@@ -173,21 +174,34 @@ func relayAddresses(cfg configs.Config) (everybody []rtpengine.Address, networks
 	return everybody, nil
 }
 
-// start opens the listeners and the control socket.
+// start opens the listeners and, as the last, the control socket: who can ask
+// the server finds all of it.
 func (s *server) start() error {
 	var err error
-	s.bound, err = s.proxy.Start()
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return hint(err, "end the program that has this port, or set another with listen (sotto try: --port)")
-	case errors.Is(err, syscall.EACCES):
-		return hint(err, "ports below 1024 are for root; set another with listen")
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return hint(err, "set listen to an address of this machine, or to 0.0.0.0 for all")
-	case err != nil:
-		return err
+	if s.bound, err = s.proxy.Start(); err != nil {
+		return bindHint(err, "listen (sotto try: --port)")
+	}
+	if s.cfg.Metrics.IsValid() {
+		if s.metrics, err = serveMetrics(s); err != nil {
+			return err
+		}
 	}
 	s.ctl, err = serveCtl(s)
+	return err
+}
+
+// bindHint adds to the error of a listener what to do about it; key is where
+// the operator has written its address.
+func bindHint(err error, key string) error {
+	name, _, _ := strings.Cut(key, " ")
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return hint(err, "end the program that has this port, or set another with %s", key)
+	case errors.Is(err, syscall.EACCES):
+		return hint(err, "ports below 1024 are for root; set another with %s", name)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return hint(err, "set %s to an address of this machine, or to 0.0.0.0 for all", name)
+	}
 	return err
 }
 
@@ -195,6 +209,9 @@ func (s *server) start() error {
 func (s *server) close() {
 	if s.ctl != nil {
 		s.ctl.close()
+	}
+	if s.metrics != nil {
+		s.metrics.close()
 	}
 	if s.proxy != nil {
 		s.proxy.Close()
@@ -244,6 +261,9 @@ func (s *server) announce(t *tell) {
 	}
 	for _, b := range s.bound {
 		t.say("listening on %s %s", b.Transport, b.Addr)
+	}
+	if s.metrics != nil {
+		t.say("metrics at http://%s%s", s.metrics.addr, metricsPath)
 	}
 	t.say("serving %s; data in %s", strings.Join(s.cfg.Domains, ", "), s.cfg.DataDir)
 	if len(s.store.Users()) == 0 {
