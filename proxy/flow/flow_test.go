@@ -175,6 +175,22 @@ func TestConnectionLimits(t *testing.T) {
 	})
 }
 
+// The last sixteenth of all connections is for those that we open.
+func TestConnectionsOfOurOwn(t *testing.T) {
+	on(t, Limits{Connections: 16}, func(t *testing.T, m *Mux, _ *hall, phone *memnet.Host) {
+		for range 15 {
+			dial(t, phone)
+		}
+		synctest.Wait()
+		if got := ends(t, dial(t, phone)); got != 0 || m.Connections() != 15 {
+			t.Errorf("a sixteenth was open for %v, beside %d others", got, m.Connections())
+		}
+		if _, err := m.To("tcp", netip.MustParseAddrPort("192.0.2.99:5060"), ""); err != nil {
+			t.Errorf("one that we open: %v", err)
+		}
+	})
+}
+
 // A keep-alive is answered, also when it comes in pieces (RFC 5626 §4.4.1); on
 // UDP it is not.
 func TestKeepAlive(t *testing.T) {

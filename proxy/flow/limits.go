@@ -19,6 +19,10 @@ type Limits struct {
 	SocketBuffer int           // bytes a UDP socket holds for us; default 16 MiB: most of a second of flood
 }
 
+// accepted is how many connections others may have opened: the last sixteenth
+// is for those that we open, so that nobody can keep us from calling a trunk.
+func (l Limits) accepted() int { return l.Connections - l.Connections/16 }
+
 // DefaultLimits returns the defaults.
 func DefaultLimits() Limits {
 	return Limits{

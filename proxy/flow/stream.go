@@ -88,7 +88,7 @@ func (m *Mux) admit(nc net.Conn, transport string) *conn {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err1 != nil || err2 != nil || m.stopped || len(m.conns) >= m.cfg.Limits.Connections ||
+	if err1 != nil || err2 != nil || m.stopped || len(m.conns) >= m.cfg.Limits.accepted() ||
 		m.perAddr[peer.Addr()] >= m.cfg.Limits.PerAddress {
 		m.counters.Refused.Add(1)
 		_ = nc.Close()
