@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,7 +29,8 @@ type server struct {
 	loc     *location.Table
 	engine  *rtpengine.Engine
 	proxy   *proxy.Proxy
-	metrics *metricsServer // nil: off
+	metrics *metricsServer              // nil: off
+	told    atomic.Pointer[proxy.Proxy] // of media, which may come before there is a proxy
 	ctl     *ctlServer
 	bound   []proxy.Bound
 	files   budget
@@ -75,6 +77,7 @@ func (s *server) openAll() error {
 	s.proxy, err = proxy.New(proxy.Options{
 		Config: s.cfg, Store: s.store, Location: s.loc, Engine: s.engine, TLS: tlsConfig, Log: s.log,
 	})
+	s.told.Store(s.proxy)
 	return err
 }
 
@@ -135,13 +138,13 @@ func (s *server) engineConfig() rtpengine.Config {
 		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Keep: s.store.KeepMedia, Log: s.log,
 		Pause: m.Pause, Plane: rtpengine.Plane(m.Plane), Pin: m.Pin,
 		Timeout: func(id rtpengine.ID, why rtpengine.Reason) {
-			if s.proxy != nil {
-				s.proxy.MediaDead(id, why)
+			if p := s.told.Load(); p != nil {
+				p.MediaDead(id, why)
 			}
 		},
 		Reported: func(id rtpengine.ID, to rtpengine.Side, packet []byte, secret bool) {
-			if s.proxy != nil {
-				s.proxy.Reported(id, to, packet, secret)
+			if p := s.told.Load(); p != nil {
+				p.Reported(id, to, packet, secret)
 			}
 		},
 	}
