@@ -50,7 +50,7 @@ func payloads(m *sdp.MediaDescription, formats []string) []payload {
 			mapped[pt] = payload{Name: strings.Clone(name), Clock: uint32(rate)} // the body is not kept for it
 		}
 	}
-	var all []payload
+	all := make([]payload, 0, len(formats))
 	for _, f := range formats {
 		n, err := strconv.ParseUint(f, 10, 7)
 		if err != nil {

@@ -274,7 +274,7 @@ func (s *session) write(d *description, to Side, answer bool) []byte {
 	if o.body != nil && !bytes.Equal(o.body, body) {
 		o.version++
 	}
-	o.body = body
+	o.body = bytes.Clone(body) // without the room that was left for more
 	return d.withOrigin(o, s.addrs[to].Advertised, body)
 }
 
