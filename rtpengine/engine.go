@@ -110,7 +110,7 @@ type Config struct {
 	SilenceTimeout   time.Duration                      // both parties silent; 0: never
 	HalfTimeout      time.Duration                      // one party silent; 0: never
 	Listen           func(netip.AddrPort) (Wire, error) // nil: the real network
-	Timeout          func(ID, Reason)                   // told once of a dead session; must not block
+	Timeout          func(ID, Reason)                   // told of a dead session; must not block
 	Reported         func(ID, Side, []byte, bool)       // RTCP as sent to a side; encrypted or not; must not block
 	Keep             func(map[uint64][]byte) error      // by ID; nil: sessions end with the process (keep.go)
 	Workers          int                                // event loops; 0: one for each processor

@@ -273,7 +273,7 @@ func TestSessionOnHoldEnds(t *testing.T) {
 			t.Error("a call on hold was ended within a day")
 		default:
 		}
-		time.Sleep(2 * time.Minute)
+		time.Sleep(3 * time.Minute) // it is let have a minute to be heard
 		select {
 		case id := <-dead:
 			e.Delete(id)

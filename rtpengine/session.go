@@ -13,7 +13,7 @@ type session struct {
 	e       *Engine
 	id      ID
 	loop    *loop
-	began   time.Time
+	awaited time.Time // since when media is: the beginning, or the end of a hold
 	streams []*stream
 	addrs   [2]Address // where each party sends to; zero until it is known
 	aliases [2]alias
@@ -47,7 +47,7 @@ type agreed struct {
 }
 
 func newSession(e *Engine, l *loop, id ID) *session {
-	s := &session{e: e, loop: l, id: id, began: time.Now(), edited: time.Now()}
+	s := &session{e: e, loop: l, id: id, awaited: time.Now(), edited: time.Now()}
 	for side := range s.aliases {
 		s.aliases[side] = alias{cname: fmt.Sprintf("%016x", random()), clock: random() % day}
 		s.origin[side] = origin{id: random() >> 2, version: random() >> 34}
@@ -298,14 +298,20 @@ func (s *session) close(leave bool) {
 	}
 }
 
-// died says, once, that the media of the session is dead.
+// died says that the media of the session is dead: once, and once more when an
+// offer or answer has come since. While a call rings its owner does not end it
+// for that; and who answers, or is off hold, is let have time to be heard.
 func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool) {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
-	if s.told || s.ended || s.onHold() && now.Sub(s.edited) < holdLimit {
+	if s.told || s.ended {
 		return "", false
 	}
-	heard := [2]time.Time{s.began, s.began}
+	if s.onHold() && now.Sub(s.edited) < holdLimit {
+		s.awaited = now
+		return "", false
+	}
+	heard := [2]time.Time{s.awaited, s.awaited}
 	for _, t := range s.streams {
 		for side := range t.faces {
 			t.faces[side].read()
@@ -316,7 +322,7 @@ func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool
 	}
 	caller, callee := now.Sub(heard[Caller]), now.Sub(heard[Callee])
 	switch {
-	case silence > 0 && min(caller, callee) > silence:
+	case silence > 0 && min(caller, callee, now.Sub(s.edited)) > silence:
 		s.told = true
 		return NoMedia, true
 	case half > 0 && max(caller, callee) > half:
@@ -331,7 +337,7 @@ func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool
 const holdLimit = 24 * time.Hour
 
 // edit notes that signalling has changed the session.
-func (s *session) edit() { s.edits, s.edited = s.edits+1, time.Now() }
+func (s *session) edit() { s.edits, s.edited, s.told = s.edits+1, time.Now(), false }
 
 // onHold says that nobody is to send anything: then silence means nothing.
 func (s *session) onHold() bool {
