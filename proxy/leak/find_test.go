@@ -84,11 +84,15 @@ func TestCertainSearchKeepsChanceOut(t *testing.T) {
 	const marker = "192.168.77.23"
 	s := NewCertain(marker)
 	for text, want := range map[string]string{
-		"a=candidate:HC0A84D17 1 udp": "octets, hex",
-		"o=- 3232255255 1":            "decimal",
-		"received=192.168.77.23":      "text",
-		"branch=z9hG4bK11c0a84d1722":  "",
-		"o=- 132322552551 1":          "",
+		"a=candidate:HC0A84D17 1 udp":                    "octets, hex",
+		"o=- 3232255255 1":                               "decimal",
+		"received=192.168.77.23":                         "text",
+		"received=192.168.77.23;rport":                   "text",
+		"received=192.168.77.231":                        "",
+		"sip:bob@192.168.77.234:5060, sip:192.168.77.23": "text",
+		"c=IN IP4 12.192.168.77.23 x":                    "text",
+		"branch=z9hG4bK11c0a84d1722":                     "",
+		"o=- 132322552551 1":                             "",
 		"s1-" + base64.RawURLEncoding.EncodeToString([]byte("abc\xc0\xa8\x4d\x17abc")): "",
 		"\x00\xc0\xa8\x4d\x17\x00": "",
 	} {

@@ -27,7 +27,8 @@ type Form struct {
 	// they hold the marker's first and last bits with others. "": any.
 	before, after string
 
-	// chance says that noise can be this form: it has no more than four octets of the marker.
+	// chance says that what is no secret can be this form: noise, if it has no more than four
+	// octets of the marker, or another address, of which it is a part.
 	chance bool
 	// digits are what may not stand beside Text where chance is to be kept out; "": it cannot be.
 	digits string
@@ -51,8 +52,24 @@ func Forms(marker string) []Form {
 	forms = append(forms, Form{Name: "percent, all", Text: allPercent(marker), Fold: true})
 	if a, err := netip.ParseAddr(marker); err == nil {
 		forms = append(forms, addressForms(a.Unmap())...)
+		alone(forms, a.Unmap())
 	}
 	return slices.DeleteFunc(forms, func(f Form) bool { return len(f.Text) < 4 })
+}
+
+// alone marks the forms in which an address is read: with a digit beside it, it
+// is another one, as 192.0.2.20 is within 192.0.2.201.
+func alone(forms []Form, a netip.Addr) {
+	digits := decimalDigits
+	if a.Is6() {
+		digits = hexDigits
+	}
+	for i, f := range forms {
+		switch f.Name {
+		case "text", "text, reversed", "expanded text", "mapped text", "dashes":
+			forms[i].chance, forms[i].digits = true, digits
+		}
+	}
 }
 
 func encoded(prefix string, raw []byte) []Form {
