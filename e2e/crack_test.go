@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"sotto/proxy/phone"
 )
 
 // TestSvcrackIsSlowed has SIPVicious guess a password. Its svcrack reads MD5
@@ -29,7 +31,7 @@ func TestSvcrackIsSlowed(t *testing.T) {
 	g.open("")
 	weak := strconv.Itoa(firstUser)
 	g.add(weak+"@"+domain, weakPassword)
-	home := g.phoneOf(weak, weakPassword, 10)
+	home := g.opens(phone.Config{User: weak, Password: weakPassword}, 10)
 	relay := disguise(t, at.Next(), g.server)
 	for _, c := range [][2]string{{"7041-7044", weakPassword}, {"7000-7099", "found nothing"}} {
 		passwords, want := c[0], c[1]

@@ -46,20 +46,11 @@ func TestFragments(t *testing.T) {
 		t.Errorf("a request in %d fragments is answered %q, %v", len(whole), buf[:n], err)
 	}
 
-	var torn [][]byte
-	for id := range uint16(3000) {
-		f := fragments(own, s.port("udp"), 1000+id, []byte(large))
-		torn = append(torn, f[0])
-		if id%3 == 0 { // another one that begins within it
-			again := slices.Clone(f[1])
-			binary.BigEndian.PutUint16(again[6:], binary.BigEndian.Uint16(again[6:])-20)
-			torn = append(torn, again)
-		}
-	}
+	pieces := torn(own, s.port("udp"), []byte(large))
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		mallory.sends(torn)
+		mallory.sends(pieces)
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -79,6 +70,22 @@ func TestFragments(t *testing.T) {
 		t.Logf("a call took %v", time.Since(began).Round(time.Millisecond))
 	}
 	<-sent
+}
+
+// torn are fragments of 3,000 datagrams, of each the first; a third of them is
+// overlapped by another one.
+func torn(from, to netip.AddrPort, payload []byte) [][]byte {
+	var all [][]byte
+	for id := range uint16(3000) {
+		f := fragments(from, to, 1000+id, payload)
+		all = append(all, f[0])
+		if id%3 == 0 { // another one that begins within it
+			again := slices.Clone(f[1])
+			binary.BigEndian.PutUint16(again[6:], binary.BigEndian.Uint16(again[6:])-20)
+			all = append(all, again)
+		}
+	}
+	return all
 }
 
 // answersAll answers every call, as long as it may.

@@ -203,22 +203,9 @@ func soon(do func(context.Context)) {
 // marked opens and registers a user's phone that marks all that it says.
 func (g *siege) marked(m *marking, user string, last byte) *phone.Phone {
 	g.t.Helper()
-	ip := g.server.Addr().As4()
-	ip[3] = last
-	c := phone.Marked(netip.AddrFrom4(ip), m.put("{"+user+"'s phone}"))
-	c.User, c.Domain, c.Password, c.Server = user, domain, password, g.server
-	c.Local, c.Display = netip.AddrPortFrom(netip.AddrFrom4(ip), 5060), m.put("{display name}")
-	p, err := phone.New(c)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	g.t.Cleanup(p.Close)
-	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
-	defer cancel()
-	if _, err := p.Register(ctx); err != nil {
-		g.t.Fatal(err)
-	}
-	return p
+	c := phone.Marked(g.host(last), m.put("{"+user+"'s phone}"))
+	c.User, c.Password, c.Display = user, password, m.put("{display name}")
+	return g.opens(c, last)
 }
 
 // talksOnce is one call, in which bob does something to the INVITE; if that was to

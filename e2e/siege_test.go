@@ -138,9 +138,7 @@ func (g *siege) sotto(bin string, args ...string) error {
 // attack starts a hostile peer.
 func (g *siege) attack(n int, user string, seed uint64) {
 	g.t.Helper()
-	ip := g.server.Addr().As4()
-	ip[3] = byte(100 + n)
-	local := netip.AddrPortFrom(netip.AddrFrom4(ip), 5060)
+	local := netip.AddrPortFrom(g.host(byte(100+n)), 5060)
 	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(local))
 	if err != nil {
 		g.t.Fatal(err)
@@ -176,18 +174,15 @@ func (g *siege) attack(n int, user string, seed uint64) {
 // phone opens a phone of a user.
 func (g *siege) phone(user string, last byte) *phone.Phone {
 	g.t.Helper()
-	return g.phoneOf(user, password, last)
+	return g.opens(phone.Config{User: user, Password: password}, last)
 }
 
-// phoneOf opens a phone of a user who has a password.
-func (g *siege) phoneOf(user, password string, last byte) *phone.Phone {
+// opens opens and registers a phone of c.User, at the address that ends so.
+func (g *siege) opens(c phone.Config, last byte) *phone.Phone {
 	g.t.Helper()
-	ip := g.server.Addr().As4()
-	ip[3] = last
-	p, err := phone.New(phone.Config{
-		User: user, Domain: domain, Password: password, Server: g.server,
-		Local: netip.AddrPortFrom(netip.AddrFrom4(ip), 5060),
-	})
+	c.Domain, c.Server = domain, g.server
+	c.Local = netip.AddrPortFrom(g.host(last), 5060)
+	p, err := phone.New(c)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -198,6 +193,13 @@ func (g *siege) phoneOf(user, password string, last byte) *phone.Phone {
 		g.t.Fatal(err)
 	}
 	return p
+}
+
+// host is an address beside the server's.
+func (g *siege) host(last byte) netip.Addr {
+	ip := g.server.Addr().As4()
+	ip[3] = last
+	return netip.AddrFrom4(ip)
 }
 
 // calls lets alice call bob again and again.

@@ -4,11 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"sotto/configs"
+	"sotto/internal/torture"
 	"sotto/proxy/proxytest"
 )
 
@@ -46,30 +46,6 @@ func readTorture(t *testing.T) map[string]tortured {
 	return all
 }
 
-// tortureMessage reads a message of package wire's testdata: lines end with CRLF, but not
-// those that end with a backslash; \xNN is a byte.
-func tortureMessage(t *testing.T, file string) string {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := strings.ReplaceAll(strings.ReplaceAll(string(text), "\\\n", ""), "\n", "\r\n")
-	var out []byte
-	for len(s) > 0 {
-		if s[0] != '\\' {
-			out, s = append(out, s[0]), s[1:]
-			continue
-		}
-		c, _, rest, err := strconv.UnquoteChar(s, 0)
-		if err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		out, s = append(out, byte(c)), rest
-	}
-	return string(out)
-}
-
 // torturedDomains makes the server one of the domains that the messages are for,
 // and eve's address that of a trunk: none of them is challenged for being in
 // the name of a user, and each goes as far as it can.
@@ -98,7 +74,7 @@ func TestTortureOfTheServer(t *testing.T) {
 		for transport, want := range map[string]string{"UDP": m.datagram, "TCP": m.stream} {
 			t.Run(m.section+" "+m.name+" "+transport, func(t *testing.T) {
 				proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
-					tortures(t, s, transport, tortureMessage(t, file), want)
+					tortures(t, s, transport, string(torture.Read(t, file)), want)
 				}, torturedDomains, proxytest.Colleagues)
 			})
 		}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/emiago/sipgo/sip"
+
+	"sotto/internal/torture"
 )
 
 // seeds gives a fuzz target the torture messages and the traps.
@@ -19,7 +21,7 @@ func seeds(f *testing.F) {
 		f.Fatalf("no seeds: %v", err)
 	}
 	for _, file := range files {
-		f.Add(readMessage(f, file))
+		f.Add(torture.Read(f, file))
 	}
 	for _, c := range traps {
 		f.Add(request(c.in...))

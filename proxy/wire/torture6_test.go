@@ -6,10 +6,12 @@ import (
 	"testing"
 
 	"github.com/emiago/sipgo/sip"
+
+	"sotto/internal/torture"
 )
 
 // torture6 are the messages of RFC 5118, which are about IPv6, by section; the
-// columns are those of torture. Most must be taken, and their addresses must
+// columns are those of rfc4475. Most must be taken, and their addresses must
 // leave as they came.
 var torture6 = []struct {
 	section, name string
@@ -67,7 +69,7 @@ func TestTorture6(t *testing.T) {
 	}
 	for _, c := range torture6 {
 		t.Run(c.section+"_"+c.name, func(t *testing.T) {
-			m, err := Parse(readMessage(t, filepath.Join("testdata/rfc5118", c.name+".txt")))
+			m, err := Parse(torture.Read(t, filepath.Join("testdata/rfc5118", c.name+".txt")))
 			if c.code != 0 {
 				refused(t, err, c.code, true)
 				return
@@ -106,7 +108,7 @@ func trimBrackets(host string) string {
 
 // TestReceivedIn6 is RFC 5118 §4.5 on our side: what we add has no brackets.
 func TestReceivedIn6(t *testing.T) {
-	m, err := Parse(readMessage(t, "testdata/rfc5118/ipv6-good.txt"))
+	m, err := Parse(torture.Read(t, "testdata/rfc5118/ipv6-good.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}

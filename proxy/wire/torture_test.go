@@ -3,20 +3,21 @@ package wire
 import (
 	"bytes"
 	"errors"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/emiago/sipgo/sip"
+
+	"sotto/internal/torture"
 )
 
-// torture are the messages of RFC 4475, by section, and what becomes of them.
+// rfc4475 are the messages of RFC 4475, by section, and what becomes of them.
 // Code 0 with lines means taken: these lines are in what we pass on. A code
 // without an answer means dropped: a response, or nothing to answer to. Where
 // we differ from what the RFC expects, why says so.
-var torture = []struct {
+var rfc4475 = []struct {
 	section, name string
 	code          int
 	answered      bool
@@ -137,12 +138,12 @@ var torture = []struct {
 }
 
 func TestTorture(t *testing.T) {
-	if files, _ := filepath.Glob("testdata/rfc4475/*.txt"); len(torture) != 49 || len(files) != len(torture) {
-		t.Fatalf("%d messages, %d files: RFC 4475 has 49", len(torture), len(files))
+	if files, _ := filepath.Glob("testdata/rfc4475/*.txt"); len(rfc4475) != 49 || len(files) != len(rfc4475) {
+		t.Fatalf("%d messages, %d files: RFC 4475 has 49", len(rfc4475), len(files))
 	}
-	for _, c := range torture {
+	for _, c := range rfc4475 {
 		t.Run(c.section+"_"+c.name, func(t *testing.T) {
-			raw := readMessage(t, filepath.Join("testdata/rfc4475", c.name+".txt"))
+			raw := torture.Read(t, filepath.Join("testdata/rfc4475", c.name+".txt"))
 			m, err := Parse(raw)
 			if c.code != 0 {
 				refused(t, err, c.code, c.answered)
@@ -203,30 +204,6 @@ func stable(t *testing.T, m sip.Message) []byte {
 	}
 	if !bytes.Equal(m.Body(), again.Body()) {
 		t.Fatalf("body %q became %q", m.Body(), again.Body())
-	}
-	return out
-}
-
-// readMessage reads a message of testdata, which is text: its lines end with
-// CRLF, but not those that end with a backslash; \xNN is a byte, \\ a backslash.
-func readMessage(t testing.TB, file string) []byte {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := strings.ReplaceAll(strings.ReplaceAll(string(text), "\\\n", ""), "\n", "\r\n")
-	var out []byte
-	for len(s) > 0 {
-		if s[0] != '\\' {
-			out, s = append(out, s[0]), s[1:]
-			continue
-		}
-		c, _, rest, err := strconv.UnquoteChar(s, 0)
-		if err != nil {
-			t.Fatalf("%s: %v at %q", file, err, s[:min(len(s), 10)])
-		}
-		out, s = append(out, byte(c)), rest
 	}
 	return out
 }
