@@ -17,7 +17,8 @@
 //  6. out to the other party, from the engine's own address and port
 //
 // session.go holds what was negotiated, sdp.go re-writes a description line by
-// line from an allow-list, ports.go hands out ports.
+// line from an allow-list, pair.go opens the sockets that it needs, ports.go
+// hands out ports.
 package rtpengine
 
 import (
@@ -248,7 +249,8 @@ func (e *Engine) Offer(id ID, b Body) ([]byte, error) {
 
 // Answer takes the answer to the last offer and returns it for the party that
 // offered. It may come several times (a 183 and then a 200), and differ. It
-// fails with ErrUnsafe, ErrUnknown, ErrNoPorts, ErrNoSockets or ErrClosed.
+// fails with ErrUnsafe, ErrUnknown, ErrNoPorts, ErrNoSockets or ErrClosed; then
+// nothing of the session has changed.
 func (e *Engine) Answer(id ID, b Body) ([]byte, error) {
 	s, _, err := e.session(id, false)
 	if err != nil {

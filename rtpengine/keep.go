@@ -266,16 +266,15 @@ func (s *session) reopen(t *stream, side Side, k keptFace) error {
 	if k.Port == 0 {
 		return nil
 	}
-	rtp, rtcp, err := s.openPair(t, side, k.Addr, k.Port)
+	p, err := s.bind(t, side, k.Addr, k.Port)
 	if err != nil {
 		return err
 	}
 	if err := s.e.ports.claim(portKey{k.Addr.Local, k.Port}, time.Now()); err != nil {
-		s.loop.shut(rtp)
-		s.loop.shut(rtcp)
+		s.loop.shut(p.rtp)
+		s.loop.shut(p.rtcp)
 		return err
 	}
-	f.addr, f.port, f.rtp, f.rtcp = k.Addr, k.Port, rtp, rtcp
-	s.openFlow(f)
+	s.move(f, side, p)
 	return nil
 }

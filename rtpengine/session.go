@@ -18,9 +18,9 @@ type session struct {
 	addrs   [2]Address // where each party sends to; zero until it is known
 	aliases [2]alias
 	origin  [2]origin
-	before  []agreed // what held before the last offer, for a rollback
-	told    bool     // reported dead
-	edits   uint16   // offers, answers and rollbacks, for keep.go
+	before  *agreed // what held before the last offer, for a rollback
+	told    bool    // reported dead
+	edits   uint16  // offers, answers and rollbacks, for keep.go
 	edited  time.Time
 	keptAt  []netip.AddrPort
 	ended   bool
@@ -37,13 +37,20 @@ type origin struct {
 	body    []byte // the last description, without its o= line
 }
 
-// agreed is the part of a stream that an offer changes.
+// agreed is the part of a session that an offer changes.
 type agreed struct {
+	addrs   [2]Address
+	streams []terms
+}
+
+// terms are the part of a stream.
+type terms struct {
 	media                        string
 	udptl, secure, mux, rejected bool
 	latch, latchC                [2]latch
 	said                         [2]said
 	ice                          [2]*agent
+	pairs                        [2]pair
 }
 
 func newSession(e *Engine, l *loop, id ID) *session {
@@ -66,13 +73,14 @@ func (s *session) offer(b Body) ([]byte, error) {
 	if s.ended {
 		return nil, ErrUnknown
 	}
-	s.withdraw()
-	before, opened := s.agreed(), len(s.streams)
-	if err := s.open(d, b); err != nil {
-		s.shrink(opened)
+	o, err := s.open(d, b)
+	if err != nil {
 		return nil, err
 	}
-	s.before = before
+	s.withdraw()
+	s.forget()
+	s.before = s.agreed()
+	s.take(o)
 	for i, m := range d.media {
 		s.streams[i].mux = m.mux
 	}
@@ -81,7 +89,7 @@ func (s *session) offer(b Body) ([]byte, error) {
 	return s.write(d, b.From.Other(), false), nil
 }
 
-// answer takes an answer.
+// answer takes an answer; on an error nothing has changed.
 func (s *session) answer(b Body) ([]byte, error) {
 	d, err := readSDP(b.SDP)
 	if err != nil {
@@ -95,14 +103,18 @@ func (s *session) answer(b Body) ([]byte, error) {
 	case len(d.media) > len(s.streams): // RFC 3264 §6: as many m= lines as the offer
 		return nil, notSafe("answer with more m= lines than its offer")
 	}
-	s.withdraw()
-	if err := s.open(d, b); err != nil {
+	for i, m := range d.media {
+		if s.streams[i].rejected {
+			m.port = 0 // what was refused stays refused
+		}
+	}
+	o, err := s.open(d, b)
+	if err != nil {
 		return nil, err
 	}
+	s.withdraw()
+	s.take(o)
 	for i, m := range d.media {
-		if s.streams[i].rejected && m.port != 0 {
-			m.port = 0 // what we refused stays refused
-		}
 		s.streams[i].mux = s.streams[i].mux && m.mux
 	}
 	s.apply(d, b, false)
@@ -110,100 +122,7 @@ func (s *session) answer(b Body) ([]byte, error) {
 	return s.write(d, b.From.Other(), true), nil
 }
 
-// open makes streams and opens the sockets that the description needs, toward
-// both parties: the call is relayed before anything of it is forwarded.
-func (s *session) open(d *description, b Body) error {
-	from, to := b.From, b.From.Other()
-	if err := s.choose(from, b.Source, familyOf(b.Source)); err != nil {
-		return err
-	}
-	if err := s.choose(to, b.Other, b.Toward); err != nil {
-		return err
-	}
-	for i, m := range d.media {
-		if i == len(s.streams) {
-			s.streams = append(s.streams, &stream{media: m.kind})
-		}
-		if m.port == 0 {
-			continue
-		}
-		for _, side := range []Side{from, to} {
-			if err := s.openFace(s.streams[i], side); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// choose picks the address that a party sends to. One that is in use stays.
-func (s *session) choose(side Side, party netip.Addr, f Family) error {
-	if s.addrs[side].Local.IsValid() && (f == Any || familyOf(s.addrs[side].Local) == f) {
-		return nil
-	}
-	a, ok := s.e.cfg.addressFor(party.Unmap(), f)
-	if !ok {
-		return ErrNoPorts // no address of that family
-	}
-	s.addrs[side] = a
-	return nil
-}
-
-// openFace opens the pair of sockets of a stream toward a party, once.
-func (s *session) openFace(t *stream, side Side) error {
-	f := &t.faces[side]
-	a := s.addrs[side]
-	if f.rtp != nil && f.addr == a {
-		return nil
-	}
-	var rtp, rtcp *sock
-	port, err := s.e.ports.take(a.Local, time.Now(), func(port uint16) (err error) {
-		rtp, rtcp, err = s.openPair(t, side, a, port)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	s.closeFace(f)
-	f.addr, f.port, f.rtp, f.rtcp, f.alias = a, port, rtp, rtcp, s.aliases[side]
-	s.openFlow(f)
-	return nil
-}
-
-// openPair opens the two sockets of a pair of ports, or none.
-func (s *session) openPair(t *stream, side Side, a Address, port uint16) (rtp, rtcp *sock, err error) {
-	if rtp, err = s.loop.open(netip.AddrPortFrom(a.Local, port), s.handler(t, side, false)); err != nil {
-		return nil, nil, err
-	}
-	if rtcp, err = s.loop.open(netip.AddrPortFrom(a.Local, port+1), s.handler(t, side, true)); err != nil {
-		s.loop.shut(rtp)
-		return nil, nil, err
-	}
-	return rtp, rtcp, nil
-}
-
-// handler is what the loop calls for each packet of a socket.
-func (s *session) handler(t *stream, side Side, control bool) func([]byte, netip.AddrPort) {
-	return func(b []byte, from netip.AddrPort) {
-		if report := t.packet(side, control, b, from); report != nil && s.e.cfg.Reported != nil {
-			s.e.cfg.Reported(s.id, side.Other(), report, t.secure)
-		}
-	}
-}
-
-// closeFace closes a pair of sockets and lets its ports rest.
-func (s *session) closeFace(f *face) {
-	if f.rtp == nil {
-		return
-	}
-	f.counts.dropped[dropFull] += f.full()
-	s.loop.shut(f.rtp)
-	s.loop.shut(f.rtcp)
-	s.e.ports.release(f.addr.Local, f.port, time.Now())
-	f.rtp, f.rtcp = nil, nil
-}
-
-// shrink undoes what a failed offer has opened: whole new streams.
+// shrink undoes what a refused offer has opened: whole new streams.
 func (s *session) shrink(n int) {
 	s.past = count(s.past, s.streams[n:])
 	for _, t := range s.streams[n:] {
@@ -232,17 +151,18 @@ func (s *session) apply(d *description, b Body, offer bool) {
 }
 
 // agreed copies what an offer changes.
-func (s *session) agreed() []agreed {
-	all := make([]agreed, 0, len(s.streams))
+func (s *session) agreed() *agreed {
+	all := agreed{addrs: s.addrs, streams: make([]terms, 0, len(s.streams))}
 	for _, t := range s.streams {
-		a := agreed{media: t.media, udptl: t.udptl, secure: t.secure, mux: t.mux, rejected: t.rejected}
+		a := terms{media: t.media, udptl: t.udptl, secure: t.secure, mux: t.mux, rejected: t.rejected}
 		for side := range t.faces {
 			f := &t.faces[side]
 			a.latch[side], a.latchC[side], a.said[side], a.ice[side] = f.latch, f.latchC, f.said, f.ice.clone()
+			a.pairs[side] = f.pair()
 		}
-		all = append(all, a)
+		all.streams = append(all.streams, a)
 	}
-	return all
+	return &all
 }
 
 // rollback returns to what held before the last offer.
@@ -254,14 +174,19 @@ func (s *session) rollback() {
 	}
 	s.edit()
 	s.withdraw()
-	s.shrink(len(s.before))
-	for i, a := range s.before {
+	s.shrink(len(s.before.streams))
+	s.addrs = s.before.addrs
+	for i, a := range s.before.streams {
 		t := s.streams[i]
 		t.media, t.udptl, t.secure, t.mux, t.rejected = a.media, a.udptl, a.secure, a.mux, a.rejected
 		for side := range t.faces {
 			f := &t.faces[side]
 			f.latch, f.latchC, f.said, f.ice = a.latch[side], a.latchC[side], a.said[side], a.ice[side]
 			f.counts.payload = 0
+			if a.pairs[side] != f.pair() {
+				s.closeFace(f)
+				s.move(f, Side(side), a.pairs[side])
+			}
 		}
 	}
 	s.before = nil
@@ -291,6 +216,7 @@ func (s *session) close(leave bool) {
 		s.withdraw()
 	}
 	s.e.relayed.end(s)
+	s.forget()
 	for _, t := range s.streams {
 		for side := range t.faces {
 			s.closeFace(&t.faces[side])

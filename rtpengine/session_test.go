@@ -1,7 +1,10 @@
 package rtpengine
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -85,5 +88,146 @@ func TestSilenceCountsFromTheEndOfAHold(t *testing.T) {
 		if _, is := s.died(now.Add(after), time.Minute, time.Hour); is != want {
 			t.Errorf("dead %v after the hold: %v", after, is)
 		}
+	}
+}
+
+// scarce lets so many sockets more be opened, and knows how many are open.
+type scarce struct{ left, open int }
+
+func (s *scarce) listen(netip.AddrPort) (Wire, error) {
+	if s.left == 0 {
+		return nil, syscall.EMFILE
+	}
+	s.left--
+	s.open++
+	return &scarceWire{nullWire{make(chan struct{})}, s}, nil
+}
+
+type scarceWire struct {
+	nullWire
+	of *scarce
+}
+
+func (w *scarceWire) Close() error {
+	w.of.open--
+	return w.nullWire.Close()
+}
+
+var caller6 = netip.MustParseAddr("2001:db8:77::5")
+
+// everything is what there is of session 1.
+func everything(e *Engine) string {
+	s := e.sessions[1]
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	used, _ := e.Ports()
+	return fmt.Sprintf("%+v, %d edits, told %v, before %+v, %d ports", s.kept(), s.edits, s.told, s.before, used)
+}
+
+// An offer and an answer fail at each socket that they need; then nothing of
+// the session has changed, also where a party has just come to be reached in
+// the other address family. With one socket more they do not fail.
+func TestFailedDescriptionChangesNothing(t *testing.T) {
+	video := "m=video 7000 RTP/AVP 96\r\n"
+	moved := Body{SDP: append(audio(caller6, 4000), video...), Source: caller6, Toward: V6}
+	for name, c := range map[string]struct {
+		before  []Body
+		tell    func(*Engine, ID, Body) ([]byte, error)
+		body    Body
+		sockets int
+	}{
+		"offer of one stream more": {
+			nil, (*Engine).Offer, Body{SDP: append(audio(callerIP, 4000), video...), Source: callerIP, Toward: V4}, 4,
+		},
+		"offer from and to the other family": {nil, (*Engine).Offer, moved, 8},
+		"offer of what was refused": {
+			[]Body{{SDP: append(audio(callerIP, 4000), "m=video 0 RTP/AVP 96\r\n"...), Source: callerIP, Toward: V4}},
+			(*Engine).Offer, moved, 8,
+		},
+		"answer to the other family": {
+			[]Body{{SDP: audio(callerIP, 4000), Source: callerIP, Toward: V4}},
+			(*Engine).Answer,
+			Body{From: Callee, SDP: audio(calleeIP, 6000), Source: calleeIP, Toward: V6},
+			2,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			room := &scarce{left: SocketsPerCall}
+			e := deafEngine(t, func(c *Config) { c.Listen = room.listen })
+			call(t, e, 1)
+			for _, b := range c.before {
+				if _, err := e.Offer(1, b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			room.failsBefore(t, e, c.sockets, func() error {
+				_, err := c.tell(e, 1, c.body)
+				return err
+			})
+		})
+	}
+}
+
+// failsBefore describes a call anew with room for 0, 1, 2, … sockets more.
+func (s *scarce) failsBefore(t *testing.T, e *Engine, sockets int, describe func() error) {
+	t.Helper()
+	want := everything(e)
+	for n := range sockets {
+		s.left = n
+		if err := describe(); !errors.Is(err, ErrNoSockets) {
+			t.Fatalf("with room for %d sockets more: %v", n, err)
+		}
+		if got := everything(e); got != want || s.open != SocketsPerCall {
+			t.Fatalf("with room for %d sockets more, %d are open and\n%s\nbecame\n%s", n, s.open, want, got)
+		}
+	}
+	s.left = sockets
+	if err := describe(); err != nil || s.left != 0 {
+		t.Errorf("%v, and %d sockets were not needed", err, s.left)
+	}
+	if e.Delete(1); s.open != 0 {
+		t.Errorf("%d sockets are left", s.open)
+	}
+}
+
+// A refused offer takes a party back to where it was reached before, also to
+// the other address family. What no rollback can need any more is closed.
+func TestRollbackAfterAMove(t *testing.T) {
+	room := &scarce{left: 100}
+	e := deafEngine(t, func(c *Config) { c.Listen = room.listen })
+	call(t, e, 1)
+	v4 := Body{SDP: audio(callerIP, 4000), Source: callerIP, Toward: V4}
+	v6 := Body{SDP: audio(caller6, 4000), Source: caller6, Toward: V6}
+	held := func() string {
+		s := e.sessions[1]
+		s.loop.mu.Lock()
+		defer s.loop.mu.Unlock()
+		k := s.kept()
+		k.Origins = [2]keptOrigin{} // a version that was sent is not sent again
+		return fmt.Sprintf("%+v, by %+v", k, s.agreed())
+	}
+	want := held()
+	for range 3 {
+		if _, err := e.Offer(1, v6); err != nil || room.open != 8 {
+			t.Fatalf("%v, %d sockets", err, room.open)
+		}
+		e.Rollback(1)
+		if got := held(); got != want || room.open != 4 {
+			t.Fatalf("%d sockets, and\n%s\nbecame\n%s", room.open, want, got)
+		}
+	}
+	for _, b := range []Body{v6, v4, v6, v6} {
+		if _, err := e.Offer(1, b); err != nil || room.open > 8 {
+			t.Fatalf("%v, %d sockets", err, room.open)
+		}
+	}
+	if used, _ := e.Ports(); room.open != 4 || used != 4 {
+		t.Errorf("%d sockets, %d ports after an offer that moves nobody", room.open, used)
+	}
+	if _, err := e.Offer(1, v4); err != nil {
+		t.Fatal(err)
+	}
+	if e.Delete(1); room.open != 0 {
+		t.Errorf("%d sockets are left", room.open)
 	}
 }

@@ -241,7 +241,7 @@ func (f *face) nowhere() dropReason {
 }
 
 // full is how many packets of the party its sockets had no room for.
-func (f *face) full() uint64 { return f.rtp.drops() + f.rtcp.drops() }
+func (f *face) full() uint64 { return f.pair().full() }
 
 // stun answers a Binding request; it never crosses. One that is no check of
 // the party's agent is answered if it comes from the party's host, and nothing
