@@ -337,7 +337,8 @@ func (e *Engine) Ports() (used, resting int) { return e.ports.count(time.Now()) 
 // timeouts are tens of seconds).
 const watchEvery = time.Second
 
-// watch reports sessions whose media has died.
+// watch reports sessions whose media has died, and has the kernel asked again
+// for flows that it has declined.
 func (e *Engine) watch() {
 	defer e.wait.Done()
 	tick := time.NewTicker(watchEvery)
@@ -366,6 +367,9 @@ func (e *Engine) dead(now time.Time) map[ID]Reason {
 	e.mu.Unlock()
 	found := map[ID]Reason{}
 	for id, s := range all {
+		if e.kernel != nil {
+			s.reconsider(now)
+		}
 		if why, ok := s.died(now, e.cfg.SilenceTimeout, e.cfg.HalfTimeout); ok {
 			found[id] = why
 		}

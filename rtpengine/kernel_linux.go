@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"sotto/rtpengine/kernel"
 )
@@ -122,15 +123,16 @@ func (e *Engine) UserSpace(id ID, only bool) bool {
 // A kflow is a face's flow in the kernel: what the party sends to the RTP port.
 type kflow struct {
 	kernel.Flow
-	taken   kernel.Counts // what the face's counts have of it
-	known   bool          // the flow exists on this plane
-	refused bool          // user space only, until the next offer or answer
-	live    bool          // installed, and not taken back by us
+	taken    kernel.Counts // what the face's counts have of it
+	declined *declined     // nil: not since the last offer or answer
+	known    bool          // the flow exists on this plane
+	userOnly bool          // the session is
+	live     bool          // installed, and not taken back by us
 }
 
 // openFlow finds the flow of a face that has just been opened.
 func (s *session) openFlow(f *face) {
-	f.flow = kflow{refused: s.userOnly}
+	f.flow = kflow{userOnly: s.userOnly}
 	if s.e.kernel != nil {
 		f.flow.Flow, f.flow.known = s.e.kernel.Flow(netip.AddrPortFrom(f.addr.Local, f.port))
 	}
@@ -140,7 +142,7 @@ func (s *session) openFlow(f *face) {
 // it is not for the kernel.
 func (t *stream) rule(in, out *face) (r kernel.Rule, ok bool) {
 	f, c := &in.flow, &in.counts
-	if !f.known || f.refused || t.udptl || out.rtp == nil || !in.latch.latched.IsValid() || !out.latch.latched.IsValid() {
+	if !f.known || f.userOnly || t.udptl || out.rtp == nil || !in.latch.latched.IsValid() || !out.latch.latched.IsValid() {
 		return r, false
 	}
 	return kernel.Rule{
@@ -192,10 +194,19 @@ func (t *stream) toKernel(in, out *face) bool {
 	if !ok {
 		return false
 	}
-	f := &in.flow
+	f, now := &in.flow, time.Now()
+	if !f.mayAsk(r.To, now) {
+		return false
+	}
+	epoch := f.Epoch()
 	err := f.Install(r)
-	f.taken, f.live, f.refused = kernel.Counts{}, err == nil, err != nil
-	return f.live
+	f.taken, f.live = kernel.Counts{}, err == nil
+	if err != nil {
+		f.decline(r.To, epoch, now)
+		return false
+	}
+	f.declined = nil
+	return true
 }
 
 // withdraw takes a face's flow back from its plane, with what was counted there.
@@ -240,8 +251,9 @@ func (f *face) read() {
 func (s *session) withdraw() {
 	for _, t := range s.streams {
 		for side := range t.faces {
-			t.faces[side].withdraw()
-			t.faces[side].flow.refused = s.userOnly
+			f := &t.faces[side]
+			f.withdraw()
+			f.flow.userOnly, f.flow.declined = s.userOnly, nil
 		}
 	}
 }

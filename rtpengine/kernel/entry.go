@@ -146,6 +146,10 @@ func (f Flow) fill(r Rule, via route) {
 	e.filled, e.tokens = now, punts
 }
 
+// Epoch is another number whenever routes, links or addresses have changed:
+// what Install has refused it may then take.
+func (f Flow) Epoch() uint32 { return f.p.epoch.Load() }
+
 // Remove lets user space relay the flow from the next packet on.
 func (f Flow) Remove() { atomic.OrUint32(&f.e.gen, 1) }
 

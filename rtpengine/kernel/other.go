@@ -54,6 +54,9 @@ func (Flow) Install(Rule) error { return errors.ErrUnsupported }
 // Adopt is false.
 func (Flow) Adopt(Rule) (Source, bool) { return Source{}, false }
 
+// Epoch is 0.
+func (Flow) Epoch() uint32 { return 0 }
+
 // Remove does nothing.
 func (Flow) Remove() {}
 
