@@ -41,6 +41,48 @@ func TestQualityIsKeptWithTheCall(t *testing.T) {
 	}, proxytest.Colleagues, proxytest.Protect("always"))
 }
 
+// What a round trip is at most by RTP alone is never less than what RTCP says
+// that it is, and little more: a phone's first packet holds 20 ms of sound. Of
+// the caller it is known from the answer, of the callee when a hold has ended.
+func TestRoundTripByRTPBoundsThatOfRTCP(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		s.Alice.Registers()
+		s.Bob.Registers()
+		s.Net.Delay(70 * time.Millisecond)
+		out := s.Alice.Invites("bob")
+		in := s.Bob.IsCalled()
+		in.Rings()
+		s.Wait(5 * time.Second)
+		in.Answers()
+		out.IsAnswered()
+		proxytest.Talk(out, in)
+		s.Wait(20 * time.Second)
+		checkBound(t, s, rtpengine.Caller)
+		if _, stream := mediaOf(t, s); stream.Callee.Within != 0 {
+			t.Errorf("a callee whose phone rang is at most %v away", stream.Callee.Within)
+		}
+		out.Does(out.Hold)
+		s.Wait(5 * time.Second)
+		out.Does(out.Resume)
+		proxytest.Talk(out, in)
+		checkBound(t, s, rtpengine.Callee)
+		out.HangsUp()
+		in.IsHungUp()
+		checkBound(t, s, rtpengine.Caller)
+		checkBound(t, s, rtpengine.Callee)
+	}, proxytest.Colleagues, proxytest.Protect("always"))
+}
+
+func checkBound(t *testing.T, s *proxytest.Stage, side rtpengine.Side) {
+	t.Helper()
+	_, stream := mediaOf(t, s)
+	q := stream.Side(side).Quality
+	const asWritten = 100 * time.Microsecond // RTCP counts in 1/65,536 s
+	if more := q.Within - q.RoundTrip; q.RoundTrips == 0 || more < -asWritten || more > 25*time.Millisecond {
+		t.Errorf("the %s is %v away by RTCP, and at most %v by RTP", side, q.RoundTrip, q.Within)
+	}
+}
+
 func checkQuality(t *testing.T, s *proxytest.Stage) {
 	t.Helper()
 	r, stream := mediaOf(t, s)

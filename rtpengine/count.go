@@ -51,6 +51,9 @@ func (in *face) rtpFrom(b []byte, now time.Time, out *face) {
 		c.turn(b[1]&^looked, in, out)
 	}
 	c.rtp(b, now)
+	if !in.start.since.IsZero() && c.tick != 0 {
+		in.start.begins(c, now)
+	}
 }
 
 // rtp counts an RTP packet (RFC 3550 A.1, A.3, A.8).

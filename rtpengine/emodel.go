@@ -42,22 +42,35 @@ const (
 // Score is a mean opinion, from 1 (bad) to 4.5 (as good as a telephone gets).
 type Score struct {
 	MOS     float64 // 0: unknown
-	Delayed bool    // the delay is known and taken into account
+	Least   float64 // it may be as low as this, since a delay is not measured, but at most so long
+	Delayed bool    // the delay is taken into account
 }
 
-// Score estimates how the party's voice sounds to the other one.
+// Score estimates how the party's voice sounds to the other one. A round trip
+// that is not measured but bounded is no delay to count with: it makes two
+// estimates, between which the opinion lies. Where they are the same, as for
+// all ways that are short, it need not be known better.
 func (q Quality) Score(other Quality) Score {
 	c, ok := impairments[strings.ToLower(q.Codec)]
 	if !ok || q.Expected < enough {
 		return Score{}
 	}
-	s := Score{Delayed: q.RoundTrips > 0 && other.RoundTrips > 0}
-	var delay time.Duration
-	if s.Delayed {
-		delay = (q.RoundTrip+other.RoundTrip)/2 + buffered*q.Jitter + packetTime
+	rated := func(delay time.Duration) float64 { return opinion(perfect - late(delay) - c.lossy(q.Loss())) }
+	least, most := q.trip()
+	l, m := other.trip()
+	if most == 0 || m == 0 {
+		return Score{MOS: rated(0), Least: rated(0)}
 	}
-	s.MOS = opinion(perfect - late(delay) - c.lossy(q.Loss()))
-	return s
+	atPhones := buffered*q.Jitter + packetTime
+	return Score{MOS: rated((least+l)/2 + atPhones), Least: rated((most+m)/2 + atPhones), Delayed: true}
+}
+
+// trip is how long the round trip is at least and at most; at most 0: unknown.
+func (q Quality) trip() (least, most time.Duration) {
+	if q.RoundTrips > 0 {
+		return q.RoundTrip, max(q.RoundTrip, 1)
+	}
+	return 0, q.Within
 }
 
 // Loss is the part of the party's packets that did not come: to the other

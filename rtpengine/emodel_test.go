@@ -1,6 +1,7 @@
 package rtpengine
 
 import (
+	"cmp"
 	"math"
 	"testing"
 	"time"
@@ -42,30 +43,41 @@ func TestScore(t *testing.T) {
 		return q
 	}
 	near := way(Quality{}, 30*time.Millisecond)
+	within := func(q Quality, trip time.Duration) Quality {
+		q.Within = trip
+		return q
+	}
+	nearby := within(Quality{}, 60*time.Millisecond)
 	for name, c := range map[string]struct {
 		q, other Quality
 		want     float64 // 0: unknown
 		delayed  bool
+		least    float64 // 0: as want
 	}{
-		"perfect":                  {way(heard("PCMU", 0, 5000), 30*time.Millisecond), near, 4.41, true},
-		"no RTCP":                  {heard("PCMA", 0, 5000), Quality{}, 4.41, false},
-		"one half of the way":      {way(heard("PCMA", 0, 5000), 30*time.Millisecond), Quality{}, 4.41, false},
-		"1 % lost":                 {heard("PCMU", 50, 5000), Quality{}, 4.32, false},
-		"5 % lost":                 {heard("PCMU", 250, 5000), Quality{}, 3.92, false},
-		"all lost":                 {heard("PCMU", 5000, 5000), Quality{}, 1.18, false},
-		"5 % lost further on":      {far(heard("PCMU", 0, 5000), 250, 5000), Quality{}, 3.92, false},
-		"G.729":                    {heard("G729", 0, 5000), Quality{}, 4.10, false},
-		"GSM":                      {heard("GSM-EFR", 0, 5000), Quality{}, 4.29, false},
-		"half a second away":       {way(heard("PCMU", 0, 5000), time.Second), near, 3.14, true},
-		"too few to say":           {heard("PCMU", 0, 99), Quality{}, 0, false},
-		"Opus: no values":          {heard("opus", 0, 5000), Quality{}, 0, false},
-		"G.722: no values":         {heard("G722", 0, 5000), Quality{}, 0, false},
-		"a payload type of nobody": {heard("", 0, 5000), Quality{}, 0, false},
-		"nothing came":             {Quality{Codec: "PCMU"}, Quality{}, 0, false},
+		"perfect":                  {way(heard("PCMU", 0, 5000), 30*time.Millisecond), near, 4.41, true, 0},
+		"no RTCP":                  {heard("PCMA", 0, 5000), Quality{}, 4.41, false, 0},
+		"one half of the way":      {way(heard("PCMA", 0, 5000), 30*time.Millisecond), Quality{}, 4.41, false, 0},
+		"1 % lost":                 {heard("PCMU", 50, 5000), Quality{}, 4.32, false, 0},
+		"5 % lost":                 {heard("PCMU", 250, 5000), Quality{}, 3.92, false, 0},
+		"all lost":                 {heard("PCMU", 5000, 5000), Quality{}, 1.18, false, 0},
+		"5 % lost further on":      {far(heard("PCMU", 0, 5000), 250, 5000), Quality{}, 3.92, false, 0},
+		"G.729":                    {heard("G729", 0, 5000), Quality{}, 4.10, false, 0},
+		"GSM":                      {heard("GSM-EFR", 0, 5000), Quality{}, 4.29, false, 0},
+		"half a second away":       {way(heard("PCMU", 0, 5000), time.Second), near, 3.14, true, 0},
+		"too few to say":           {heard("PCMU", 0, 99), Quality{}, 0, false, 0},
+		"Opus: no values":          {heard("opus", 0, 5000), Quality{}, 0, false, 0},
+		"G.722: no values":         {heard("G722", 0, 5000), Quality{}, 0, false, 0},
+		"a payload type of nobody": {heard("", 0, 5000), Quality{}, 0, false, 0},
+		"nothing came":             {Quality{Codec: "PCMU"}, Quality{}, 0, false, 0},
+		"bounded, and short":       {within(heard("PCMU", 0, 5000), 60*time.Millisecond), nearby, 4.41, true, 0},
+		"bounded, and long":        {within(heard("PCMU", 0, 5000), time.Second), near, 4.41, true, 3.14},
+		"one half is bounded":      {within(heard("PCMU", 0, 5000), 60*time.Millisecond), Quality{}, 4.41, false, 0},
+		"bounded by more":          {within(way(heard("PCMU", 0, 5000), time.Second), 2*time.Second), near, 3.14, true, 0},
 	} {
 		got := c.q.Score(c.other)
-		if math.Abs(got.MOS-c.want) > 0.02 || got.Delayed != c.delayed {
-			t.Errorf("%s: %+v, want %.2f, %v", name, got, c.want, c.delayed)
+		least := cmp.Or(c.least, c.want)
+		if math.Abs(got.MOS-c.want) > 0.02 || math.Abs(got.Least-least) > 0.02 || got.Delayed != c.delayed {
+			t.Errorf("%s: %+v, want %.2f (at least %.2f), %v", name, got, c.want, least, c.delayed)
 		}
 	}
 }

@@ -352,6 +352,26 @@ func TestRoundTripInBothPlanes(t *testing.T) {
 	})
 }
 
+// The round trip is bounded in both planes by what comes of an answer: here by
+// 30 ms that the caller lets pass. The next packets confirm it, whoever relays them.
+func TestRoundTripWithinInBothPlanes(t *testing.T) {
+	inBothPlanes(t, func(t *testing.T, c *talk) {
+		c.says(Caller, word{})
+		began := time.Now()
+		c.says(Callee, word{})
+		time.Sleep(30 * time.Millisecond)
+		c.speaks(Caller, 1, 0)
+		took := time.Since(began)
+		if q := c.report().Streams[0].Caller; q.Within != 0 {
+			t.Errorf("at most %v, by a packet that is alone", q.Within)
+		}
+		c.both(goesOn)
+		if q := c.report().Streams[0].Caller; q.Within < 30*time.Millisecond || q.Within > took {
+			t.Errorf("at most %v, want from 30 ms to %v", q.Within, took)
+		}
+	})
+}
+
 // echoes has a party send a sender report, and the other one say 50 ms later
 // that it came 20 ms ago, and that two packets are missing.
 func (c *talk) echoes(from Side) {

@@ -74,6 +74,10 @@ type Quality struct {
 	Clock    uint32 // of the codec; 0: unknown, and so is the jitter
 	Jitter   time.Duration
 
+	// Within is what the round trip between the party and the engine is at most,
+	// by how soon it began to send; 0: unknown.
+	Within time.Duration
+
 	// What RTCP tells, if it is there and not encrypted.
 	RoundTrips  int           // how often that between the party and the engine was measured
 	RoundTrip   time.Duration // its mean
@@ -148,4 +152,6 @@ func (f *face) report(r *SideReport) {
 	c.dropped[dropFull] += f.full()
 	c.report(r)
 	f.echo.report(&r.Quality)
+	f.start.settle(&f.counts)
+	f.start.report(&r.Quality)
 }

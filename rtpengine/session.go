@@ -141,12 +141,14 @@ func (s *session) apply(d *description, b Body, offer bool) {
 		t.rejected = m.port == 0
 		t.secure = t.secure || m.secure || d.secure
 		f := &t.faces[b.From]
+		was := f.said
 		f.said = d.said(m)
 		t.faces[Caller].counts.payload, t.faces[Callee].counts.payload = 0, 0 // they may mean others now
 		if t.rejected {
 			continue
 		}
 		f.signalled(m, b, offer)
+		f.lets(&t.faces[b.From.Other()], was, offer, time.Now())
 	}
 }
 
@@ -182,7 +184,7 @@ func (s *session) rollback() {
 		for side := range t.faces {
 			f := &t.faces[side]
 			f.latch, f.latchC, f.said, f.ice = a.latch[side], a.latchC[side], a.said[side], a.ice[side]
-			f.counts.payload = 0
+			f.counts.payload, f.start.since = 0, time.Time{}
 			if a.pairs[side] != f.pair() {
 				s.closeFace(f)
 				s.move(f, Side(side), a.pairs[side])

@@ -29,6 +29,7 @@ type face struct {
 	ice    *agent // of ours, toward the party; nil: it has none
 	latchC latch  // RTCP, without mux
 	echo   *echo  // nil: no RTCP in the clear has come
+	start  start
 
 	strangers []stranger
 

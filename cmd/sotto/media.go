@@ -47,8 +47,11 @@ func quality(q, other rtpengine.Quality) string {
 	if q.Clock > 0 {
 		parts[2] = "jitter " + ms(q.Jitter)
 	}
-	if q.RoundTrips > 0 {
+	switch {
+	case q.RoundTrips > 0:
 		parts[3] = "round trip " + ms(q.RoundTrip)
+	case q.Within > 0:
+		parts[3] = "round trip at most " + ms(q.Within)
 	}
 	return strings.Join(parts, "  ")
 }
@@ -61,7 +64,11 @@ func score(s rtpengine.Score) string {
 	case !s.Delayed:
 		return fmt.Sprintf("MOS %.1f without delay", s.MOS)
 	}
-	return fmt.Sprintf("MOS %.1f", s.MOS)
+	least, most := fmt.Sprintf("%.1f", s.Least), fmt.Sprintf("%.1f", s.MOS)
+	if least != most {
+		return fmt.Sprintf("MOS %s to %s", least, most)
+	}
+	return "MOS " + most
 }
 
 // inspect is all that is known of a call's media, and why it is not heard.
