@@ -12,16 +12,23 @@ import (
 // G.107 gives for them (clause 7.7), with which R is 93.2 for a perfect line.
 //
 // The model is for telephone bandwidth, and the values of a codec must have
-// been published: G.722 and Opus are on other scales (G.107.1, G.107.2), and
-// ITU-T G.113 Appendix I has none of them; of G.723.1 it has some, by a rate
-// that RTP does not tell. Of whatever is not in the table there is no estimate.
+// been published. Of whatever is not in the table there is no estimate:
+//
+//   - G.722 is on the scale of G.107.1, for wider speech. How it bears loss
+//     could be found nowhere that can be cited.
+//   - Opus is on that of G.107.2. ITU-T has no values for it. Others do
+//     (doi:10.1145/3458751), for each bandwidth, rate and way of coding that a
+//     phone may be set to, of which RTP tells none.
+//   - G.723.1 is in G.113 Appendix I by a rate that RTP does not tell.
 
 // impairment is what a codec takes from R, and how well it bears loss.
 type impairment struct{ ie, bpl float64 }
 
-// impairments are those that ITU-T G.113 (11/2007) Appendix I gives together,
-// for loss at random; of G.711 with concealment of lost packets (its own
-// Appendix I, which phones have), of G.729 with Annexes A and B, as it is in use.
+// impairments are those that ITU-T G.113 Appendix I gives together (Tables I.1
+// and I.2 of its edition of 2007), for loss at random; of G.711 with concealment
+// of lost packets (its own Appendix I, which phones have), of G.729 with Annexes
+// A and B, as it is in use. Where they are published beside, and the figures of
+// listening tests that they stand for, is in TestImpairmentsArePublished.
 var impairments = map[string]impairment{
 	"pcmu": {0, 25.1}, "pcma": {0, 25.1}, "g729": {11, 19}, "gsm-efr": {5, 10},
 }
