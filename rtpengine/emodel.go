@@ -27,9 +27,9 @@ type impairment struct{ ie, bpl float64 }
 // impairments are those that ITU-T G.113 Appendix I gives together (Tables I.1
 // and I.2 of its edition of 2007), for loss at random; of G.711 with concealment
 // of lost packets (its own Appendix I, which phones have), of G.729 with Annexes
-// A and B, as it is in use. Where they are published beside, and the figures of
-// listening tests that they stand for, is in TestImpairmentsArePublished; of
-// GSM-EFR 5 is, and 10 only as what simulators of calls (INET) have with it.
+// A and B, as it is in use. Where those are published beside, and the figures of
+// listening tests that they stand for, is in TestImpairmentsArePublished. The
+// pair of GSM-EFR is confirmed least: by simulators of calls (INET) that have it.
 var impairments = map[string]impairment{
 	"pcmu": {0, 25.1}, "pcma": {0, 25.1}, "g729": {11, 19}, "gsm-efr": {5, 10},
 }
