@@ -18,7 +18,12 @@ type pair struct {
 // newPair starts two phones; more is for bob's.
 func newPair(t *testing.T, plane string, more ...string) *pair {
 	t.Helper()
-	l := newLab(t, false)
+	return newLab(t, false).pair(plane, more...)
+}
+
+// pair is newPair in a lab that is there.
+func (l *lab) pair(plane string, more ...string) *pair {
+	l.t.Helper()
 	l.plane = plane
 	s := l.serve(acquainted)
 	for _, u := range []string{"alice", "bob", "carol"} {

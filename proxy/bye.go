@@ -27,7 +27,8 @@ func (p *Proxy) hungUp(key callKey, session rtpengine.ID, how string) func(int) 
 
 // MediaDead tells the proxy that a session has carried nothing for too long.
 // It may be called from any goroutine, and ends the call with a BYE to both
-// parties: the engine has no other way to know that they are gone.
+// parties: the engine has no other way to know that they are gone. Neither is
+// told which of them was not heard.
 func (p *Proxy) MediaDead(id rtpengine.ID, why rtpengine.Reason) {
 	key, ok := p.calls.bySession(id)
 	if !ok {
@@ -42,7 +43,7 @@ func (p *Proxy) MediaDead(id rtpengine.ID, why rtpengine.Reason) {
 		r := p.calls.receiptFor(key)
 		for _, ends := range p.calls.dialogs(key) {
 			for to, e := range ends {
-				p.sendBye(key.callID, e, func(raw []byte) { r.Sent(legOf(leg(to)), raw) })
+				p.sendBye(key.callID, e, noMedia, func(raw []byte) { r.Sent(legOf(leg(to)), raw) })
 			}
 		}
 		p.endMedia(id)
@@ -53,15 +54,22 @@ func (p *Proxy) MediaDead(id rtpengine.ID, why rtpengine.Reason) {
 	}
 }
 
+// noMedia is the Reason of a call that is ended for that (RFC 3326 §2). A phone
+// shows the text, or by the code that it is no party's doing; a gateway makes a
+// temporary failure of it (RFC 6432, RFC 3398 §8.1.4).
+const noMedia = `SIP;cause=503;text="No media"`
+
 // sendBye ends one party's dialog in the other's name. sent hears what is sent.
-func (p *Proxy) sendBye(owner string, e dialogEnd, sent func([]byte)) {
+func (p *Proxy) sendBye(owner string, e dialogEnd, reason string, sent func([]byte)) {
 	p.reach(target{uri: e.target, routes: e.routes, flow: e.flow, binding: e.binding}, owner,
 		func(ds []destination, err error) {
 			if err != nil || len(ds) == 0 {
 				return
 			}
 			if fl, err := p.connect(ds[0]); err == nil {
-				p.startQuietly(owner, p.inDialogRequest(sip.BYE, e, e.cseq+1, fl), fl, sent)
+				bye := p.inDialogRequest(sip.BYE, e, e.cseq+1, fl)
+				bye.AppendHeader(sip.NewHeader("Reason", reason))
+				p.startQuietly(owner, bye, fl, sent)
 			}
 		})
 }
