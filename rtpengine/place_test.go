@@ -25,6 +25,7 @@ func places(t *testing.T) (name string, all []place) {
 	ns := namespaces(t)
 	name = strings.TrimSuffix(ns[0], "a")
 	stacked(t, name, ns)
+	routed(t, name, ns)
 	tagged := vlans(name, ns)
 	settled(t, name, ns[0], ns[1])
 	for _, file := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
@@ -45,6 +46,9 @@ func places(t *testing.T) (name string, all []place) {
 		at("the address of the other interface", "10.97.2.1", "10.97.1.1", "10.97.1.2", "10.97.2.2", PlaneKernel),
 		at("interfaces on others", "10.96.1.1", "10.99.2.1", "10.96.1.2", "10.99.2.2", PlaneKernel),
 		at("interfaces on others, IPv6", "fd96:1::1", "fd99:2::1", "fd96:1::2", "fd99:2::2", PlaneKernel),
+		at("behind gateways", "10.97.1.1", "10.97.2.1", "10.95.1.2", "10.95.2.2", PlaneKernel),
+		at("behind gateways, IPv6", "fd97:1::1", "fd97:2::1", "fd95:1::2", "fd95:2::2", PlaneKernel),
+		at("behind gateways of the other family", "10.97.1.1", "10.97.2.1", "10.94.1.2", "10.94.2.2", PlaneKernel),
 		nat,
 		at("one family each", "10.97.1.1", "fd97:2::1", "10.97.1.2", "fd97:2::2", PlaneUser),
 		own,
@@ -74,6 +78,22 @@ func stacked(t *testing.T, name string, parties [2]string) {
 		"-n %[1]s addr add fd99:2::1/64 dev m2 nodad", "-n %[3]s addr add fd99:2::2/64 dev v0 nodad",
 	} {
 		ip(t, fmt.Sprintf(c, name, parties[0], parties[1]))
+	}
+}
+
+// routed gives the parties addresses that are reached by a gateway (RFC 5549:
+// of either family).
+func routed(t *testing.T, name string, parties [2]string) {
+	t.Helper()
+	for i, party := range parties {
+		for _, c := range []string{
+			"-n %[2]s addr add 10.95.%[3]d.2/32 dev lo", "-n %[1]s route add 10.95.%[3]d.2/32 via 10.97.%[3]d.2",
+			"-n %[2]s addr add fd95:%[3]d::2/128 dev lo", "-n %[1]s route add fd95:%[3]d::2/128 via fd97:%[3]d::2",
+			"-n %[2]s addr add 10.94.%[3]d.2/32 dev lo",
+			"-n %[1]s route add 10.94.%[3]d.2/32 via inet6 fd97:%[3]d::2 dev v%[3]d",
+		} {
+			ip(t, fmt.Sprintf(c, name, party, i+1))
+		}
 	}
 }
 

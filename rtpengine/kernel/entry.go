@@ -25,7 +25,7 @@ type entry struct {
 	payload             uint32
 	_                   [5]uint32
 	raddr, saddr, daddr [16]byte
-	_                   [16]byte
+	hop                 [16]byte
 	packets, bytes      uint64
 	last, jitter        uint64
 	max, stamp          uint32
@@ -39,6 +39,7 @@ const (
 	isV6 = 1 << iota
 	isLocal
 	isPlain
+	isHopV6
 )
 
 // What a relayed packet looks like (loop_linux.go of rtpengine).
@@ -105,7 +106,7 @@ func (f Flow) Adopt(r Rule) (Source, bool) {
 // is says that the entry has the flow of a rule.
 func (f Flow) is(r Rule, via route) bool {
 	e := f.e
-	return e.oif == via.index && e.mtu == via.mtu && e.flags == flags(r, via) &&
+	return e.oif == via.index && e.mtu == via.mtu && e.hop == nextHop(via.hop) && e.flags == flags(r, via) &&
 		e.class == traffic && e.hops == hops &&
 		e.raddr == words(r.Remote.Addr()) && e.rport == bigEndian(r.Remote.Port()) &&
 		e.saddr == words(r.From.Addr()) && e.sport == bigEndian(r.From.Port()) &&
@@ -123,6 +124,9 @@ func flags(r Rule, via route) (n uint16) {
 	if r.Plain {
 		n |= isPlain
 	}
+	if via.hop.Is6() {
+		n |= isHopV6
+	}
 	return n
 }
 
@@ -130,7 +134,7 @@ func flags(r Rule, via route) (n uint16) {
 func (f Flow) fill(r Rule, via route) {
 	e := f.e
 	e.oif, e.mtu, e.ssrc = via.index, via.mtu, hostOrder(r.SSRC)
-	e.class, e.hops, e.flags = traffic, hops, flags(r, via)
+	e.class, e.hops, e.flags, e.hop = traffic, hops, flags(r, via), nextHop(via.hop)
 	e.raddr, e.saddr, e.daddr = words(r.Remote.Addr()), words(r.From.Addr()), words(r.To.Addr())
 	e.rport, e.sport, e.dport = bigEndian(r.Remote.Port()), bigEndian(r.From.Port()), bigEndian(r.To.Port())
 	own := f.p.local(e)
@@ -181,6 +185,16 @@ func words(a netip.Addr) (w [16]byte) {
 	if a.Is4() {
 		b := a.As4()
 		copy(w[12:], b[:])
+		return w
+	}
+	return a.As16()
+}
+
+// nextHop is an address as the system has it: IPv4 in the first word.
+func nextHop(a netip.Addr) (w [16]byte) {
+	if a.Is4() {
+		b := a.As4()
+		copy(w[:], b[:])
 		return w
 	}
 	return a.As16()

@@ -25,7 +25,7 @@ import (
 
 // layout is the version of struct entry: a process that reads another one
 // starts with an empty table.
-const layout = 1
+const layout = 2
 
 // errHeld says that another process relays on these addresses and ports.
 var errHeld = errors.New("another process holds it")

@@ -35,7 +35,7 @@ struct entry {
 	__u64 clock; // wall clock minus monotonic clock, ns
 	__u32 payload, pad1[5];
 	__u32 raddr[4], saddr[4], daddr[4]; // IPv4 in the last word
-	__u32 pad2[4];
+	__u32 hop[4]; // the next hop: a gateway, or the party itself; IPv4 in the first word
 	// What the kernel counts.
 	__u64 packets, bytes, last, jitter;
 	__u32 max, stamp;
@@ -43,7 +43,7 @@ struct entry {
 	__u32 tokens, pad3;
 };
 
-enum { V6 = 1, LOCAL = 2, PLAIN = 4 };
+enum { V6 = 1, LOCAL = 2, PLAIN = 4, HOP6 = 8 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -69,6 +69,8 @@ struct addr {
 volatile const struct addr locals[LOCALS]; // our addresses
 volatile const __u32 nlocals, first, pairs;  // ports: the first even one, and how many pairs
 
+#define AF_INET 2
+#define AF_INET6 10
 #define LOOPBACK 1	       // ifindex
 #define TICK_BITS 12	       // and these, as count.go has them
 #define DROPOUT 3000
@@ -248,7 +250,9 @@ int relay(struct __sk_buff *skb)
 	}
 	if (to.flags & LOCAL)
 		return TC_ACT_UNSPEC; // up, to a socket of this host
-	return bpf_redirect_neigh(to.oif, 0, 0, 0);
+	struct bpf_redir_neigh hop = {.nh_family = (to.flags & HOP6) ? AF_INET6 : AF_INET};
+	__builtin_memcpy(hop.ipv6_nh, to.hop, sizeof(to.hop));
+	return bpf_redirect_neigh(to.oif, &hop, sizeof(hop), 0); // with a next hop no route is looked up
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -16,6 +16,7 @@ import (
 // A route is how packets leave toward an address.
 type route struct {
 	index uint32
+	hop   netip.Addr // the next one: a gateway, or where it goes to
 	mtu   uint16
 	local bool // to this host
 }
@@ -51,7 +52,7 @@ func (r *routes) to(dst, src netip.Addr) (route, error) {
 		return route{}, fmt.Errorf("%w: %w", errRoute, err)
 	}
 	v := route{
-		index: uint32(found[0].LinkIndex), mtu: uint16(min(l.Attrs().MTU, math.MaxUint16)),
+		index: uint32(found[0].LinkIndex), hop: hopOf(found[0], dst), mtu: uint16(min(l.Attrs().MTU, math.MaxUint16)),
 		local: found[0].Type == unix.RTN_LOCAL,
 	}
 	if !framed(l) {
@@ -62,6 +63,19 @@ func (r *routes) to(dst, src netip.Addr) (route, error) {
 	}
 	r.known[key] = v
 	return v, nil
+}
+
+// hopOf is the next hop of a route: its gateway, which may be of IPv6 for IPv4
+// (RFC 5549), or on the link the party itself.
+func hopOf(r netlink.Route, dst netip.Addr) netip.Addr {
+	gateway := r.Gw
+	if via, ok := r.Via.(*netlink.Via); ok {
+		gateway = via.Addr
+	}
+	if a, ok := netip.AddrFromSlice(gateway); ok {
+		return a.Unmap()
+	}
+	return dst
 }
 
 // forget is for when something has changed.
