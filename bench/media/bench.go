@@ -152,10 +152,10 @@ func (b *bench) measure(r *relay, t demand) (s sample, err error) {
 // once is one turn.
 func (b *bench) once(r *relay, plan schedule) (sample, error) {
 	if pid := r.pid(); pid != 0 {
-		if err := urgent(pid, true); err != nil {
+		if err := urgent(pid, relayPriority); err != nil {
 			return sample{}, err
 		}
-		defer func() { _ = urgent(pid, false) }() // the next turn would say
+		defer func() { _ = urgent(pid, 0) }() // the next turn would say
 	}
 	if _, err := plan.play(b.lasting/8, false); err != nil {
 		return sample{}, err

@@ -25,8 +25,11 @@ const (
 
 // Real-time priorities keep other programs of the machine out of a turn, which
 // is short. The system's part of receiving has the relay's: so neither starves
-// the other.
+// the other. In a soak it comes before the relay, as soft interrupts come before
+// programs: else packets find no room whenever the relay has the processor for
+// longer than its receive queue lasts.
 const (
+	soakedPriority = 9
 	relayPriority  = 10
 	phonesPriority = 11
 )
@@ -254,10 +257,10 @@ func realTime(pid, priority int) error {
 	return nil
 }
 
-// urgent gives all threads of a program the relay's priority, or takes it
-// away. While sessions are set up they have none: threads of one priority do
-// not share a processor, and one of them may wait for another.
-func urgent(pid int, on bool) error {
+// urgent gives all threads of a program a real-time priority; 0 takes it away.
+// While sessions are set up they have none: threads of one priority do not
+// share a processor, and one of them may wait for another.
+func urgent(pid, priority int) error {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {
 		return err
@@ -267,8 +270,8 @@ func urgent(pid int, on bool) error {
 		if err != nil {
 			return err
 		}
-		if on {
-			err = realTime(id, relayPriority)
+		if priority > 0 {
+			err = realTime(id, priority)
 		} else {
 			err = unix.SchedSetAttr(id, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0)
 		}

@@ -335,7 +335,7 @@ func (r *soakedRelay) start(k *soaking) error {
 	if r.out, err = begin(r.cmd); err != nil || !k.urgent {
 		return err
 	}
-	return urgent(r.cmd.Process.Pid, true) // threads that it makes have it, too
+	return urgent(r.cmd.Process.Pid, soakedPriority) // threads that it makes have it, too
 }
 
 // ask sends a command, and reads what comes of it.
