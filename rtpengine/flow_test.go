@@ -202,38 +202,6 @@ func TestFlowCrossesFamilies(t *testing.T) {
 	}
 }
 
-// The pause grows to what is set while few packets come, settles at so many
-// as it is for, and ends when they come faster than they are served.
-func TestPauseFollowsTheLoad(t *testing.T) {
-	const most, each = time.Millisecond, 4 * time.Microsecond // what a packet takes
-	for _, c := range []struct {
-		rate     int
-		min, max time.Duration
-	}{
-		{0, most, most},
-		{1000, most, most},
-		{10000, most, most},
-		{50000, 200 * time.Microsecond, 320 * time.Microsecond},
-		{100000, 75 * time.Microsecond, 125 * time.Microsecond},
-		{260000, 0, brief},
-	} {
-		pause, round, mean := most/2, time.Duration(0), time.Duration(0)
-		const rounds = 1000
-		for i := range 2 * rounds {
-			n := min(batch, int(time.Duration(c.rate)*max(round, each)/time.Second))
-			if pause = next(pause, most, n); i >= rounds {
-				mean += pause / rounds
-			}
-			if round = time.Duration(n) * each; pause >= brief {
-				round += pause
-			}
-		}
-		if mean < c.min-c.min/100 || mean > c.max {
-			t.Errorf("%d packets/s: a pause of %v, want %v to %v", c.rate, mean, c.min, c.max)
-		}
-	}
-}
-
 // A loop to which nothing comes does not keep Go from stopping all goroutines,
 // not even where Go may not interrupt it by a signal.
 func TestIdleLoopLetsGoStop(t *testing.T) {

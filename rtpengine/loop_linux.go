@@ -20,39 +20,24 @@ import (
 //
 // Its round: of each socket that is ready one packet is served (a stream has
 // one every 20 ms; to ask for a second would be a system call more). Then it
-// pauses, so that many packets share a wake-up. A pause is as long as some
-// packets take to come, and media.pause at most: under load it is short, and
-// when packets come faster than they are served there is none.
+// pauses, so that many packets share a wake-up (pace.go).
 type poller struct {
 	epoll, wake, clock int
-	socks              []*sock       // by file descriptor; under the loop's lock
-	most               time.Duration // media.pause
-	pause              time.Duration
+	socks              []*sock // by file descriptor; under the loop's lock
+	pace               pace
 	near               uint32
 	stop               atomic.Bool
 	from               unix.RawSockaddrInet6 // large enough for both families
 	buf                [maxPacket]byte
-	shared             time.Time // when others were last let have the processor
 }
 
 // batch is how many ready sockets are served under one lock (ours: control
 // waits for less than a millisecond; the lock, taken once, is 20 ns of it).
 const batch = 128
 
-// gather is how many packets a pause is for (measured: more of them make none
-// of them cheaper), and brief a pause that is not worth the timer.
-const (
-	gather = 16
-	brief  = 50 * time.Microsecond
-)
-
 // tick is how often a loop wakes at the least (ours: for so long may Go's
 // garbage collector wait where it has no signals).
 const tick = 200 * time.Millisecond
-
-// share is how often a loop that rests lets others have its processor (as
-// often as Go does itself).
-const share = 10 * time.Millisecond
 
 func newPoller(pause time.Duration) (*poller, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -69,7 +54,7 @@ func newPoller(pause time.Duration) (*poller, error) {
 		_, _ = unix.Close(ep), unix.Close(wake)
 		return nil, fmt.Errorf("timerfd: %w", err)
 	}
-	p := &poller{epoll: ep, wake: wake, clock: clock, most: pause, pause: pause}
+	p := &poller{epoll: ep, wake: wake, clock: clock, pace: pace{most: pause, pause: pause}}
 	every := unix.NsecToTimespec(int64(tick))
 	if err := errors.Join(
 		p.add(wake), p.add(clock),
@@ -126,7 +111,7 @@ func (p *poller) run(mu *sync.Mutex) {
 			p.serve(e.Fd)
 		}
 		mu.Unlock()
-		if p.most > 0 && n > 0 {
+		if p.pace.most > 0 && n > 0 {
 			p.rest(n)
 		}
 	}
@@ -162,24 +147,15 @@ func (p *poller) sleep(events []unix.EpollEvent) int {
 // goroutines have processors of their own (reserve); they are let have this one,
 // too, from time to time, not in each pause.
 func (p *poller) rest(n int) {
-	p.pause = next(p.pause, p.most, n)
-	if p.pause < brief {
+	pause, passed := p.pace.after(n, time.Now())
+	if passed {
+		runtime.Gosched()
+	}
+	if pause == 0 || n == batch { // more of them wait
 		return
 	}
-	if now := time.Now(); now.Sub(p.shared) > share {
-		runtime.Gosched()
-		p.shared = now
-	}
-	ts := unix.NsecToTimespec(int64(p.pause))
+	ts := unix.NsecToTimespec(int64(pause))
 	_, _, _ = syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0) // EINTR ends it early
-}
-
-// next is the pause after one that has brought n packets.
-func next(pause, most time.Duration, n int) time.Duration {
-	if n > gather {
-		return pause * gather / time.Duration(n)
-	}
-	return min(most, pause+pause/8+time.Microsecond)
 }
 
 // reach has the processor fetch both lines of all flows of a batch from memory

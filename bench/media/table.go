@@ -182,40 +182,65 @@ func above(a, b []sample) string {
 	return fmt.Sprintf("%+.2f", more)
 }
 
+// A search is the most that a contestant keeps up with, and what packets take
+// to cross at a quarter of that.
+type search struct {
+	most      int
+	generator bool // the phones could not send more
+	quarter   sample
+}
+
 // byCapacity searches what each keeps up with.
 func (b *bench) byCapacity(o options, who []contestant) error {
-	most := map[string][]int{}
-	limited := map[string]bool{}
+	got := map[string][]search{}
 	searches := max(1, o.reps/3)
 	err := inTurns(searches, who, func(c contestant) error {
-		return b.turn(c, o.sessions, func(r *relay) error {
-			n, generator, err := b.capacity(r)
-			most[c.name] = append(most[c.name], n)
-			limited[c.name] = limited[c.name] || generator
+		return b.turn(c, o.sessions, func(r *relay) (err error) {
+			var s search
+			if s.most, s.generator, err = b.capacity(r); err == nil {
+				s.quarter, err = b.measure(r, demand{rate: s.most / 4})
+			}
+			got[c.name] = append(got[c.name], s)
 			return err
 		})
 	})
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nmost packets/s of one processor with less than %.1f %% lost, %d sessions, the median of %d searches\n",
-		100*tolerated, o.sessions, searches)
-	theirs := 0
-	if len(most[incumbent]) > 0 {
-		theirs = middle(most[incumbent])
-	}
+	fmt.Printf("\nmost packets/s of one processor with less than %.1f %% lost, %d sessions, the median of %d searches;\n"+
+		"and what packets take to cross at a quarter of it\n%-30s %29s %10s %11s\n",
+		100*tolerated, o.sessions, searches, "", "packets/s", "of rtpeng.", "p50/p99 µs")
 	for _, c := range who {
-		all := most[c.name]
-		text := fmt.Sprintf("%-30s %8d [%d … %d]", c.name, middle(all), slices.Min(all), slices.Max(all))
-		if theirs > 0 {
-			text += fmt.Sprintf("  %.2f of rtpengine", float64(middle(all))/float64(theirs))
-		}
-		if limited[c.name] {
-			text += ", the phones' limit"
-		}
-		fmt.Println(text)
+		fmt.Println(limit(c.name, got[c.name], got[incumbent]))
 	}
 	return nil
+}
+
+// limit is a row of medians.
+func limit(name string, all, theirs []search) string {
+	most := func(all []search) []int {
+		values := make([]int, len(all))
+		for i, s := range all {
+			values[i] = s.most
+		}
+		return values
+	}
+	part := "-"
+	if len(theirs) > 0 {
+		part = fmt.Sprintf("%.2f", float64(middle(most(all)))/float64(middle(most(theirs))))
+	}
+	quarters := make([]sample, len(all))
+	for i, s := range all {
+		quarters[i] = s.quarter
+	}
+	p50 := median(quarters, func(s sample) time.Duration { return s.p50 }).p50
+	p99 := median(quarters, func(s sample) time.Duration { return s.p99 }).p99
+	text := fmt.Sprintf("%-30s %9d [%7d … %7d] %10s %5d/%-5d", name, middle(most(all)), slices.Min(most(all)),
+		slices.Max(most(all)), part, p50.Microseconds(), p99.Microseconds())
+	if slices.ContainsFunc(all, func(s search) bool { return s.generator }) {
+		text += " the phones' limit"
+	}
+	return text
 }
 
 func middle(all []int) int {
