@@ -157,14 +157,14 @@ func (b *bench) once(r *relay, plan schedule) (sample, error) {
 		}
 		defer func() { _ = urgent(pid, 0) }() // the next turn would say
 	}
-	if _, err := plan.play(b.lasting/8, false); err != nil {
-		return sample{}, err
-	}
 	before, err := b.sink.read()
 	if err != nil {
 		return sample{}, err
 	}
-	began := b.cpu(r)
+	if _, err := plan.play(b.lasting/8, false); err != nil {
+		return sample{}, err
+	}
+	began := b.cpu(r) // at once: a relay that follows the load must not see an end of it
 	sent, err := plan.play(b.lasting, true)
 	if err != nil {
 		return sample{}, err
