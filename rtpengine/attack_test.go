@@ -9,15 +9,15 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"regexp"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pion/stun/v3"
 	"golang.org/x/sys/unix"
+
+	"sotto/internal/ng"
 )
 
 // A relayer is a media relay that is attacked. offer and answer return where
@@ -73,11 +73,10 @@ func (r *ownRelay) answer(u udp) netip.AddrPort {
 
 func (r *ownRelay) end() { r.e.Delete(1) }
 
-// daemon is the relay of the same name, in user space, spoken to by its ng
-// protocol (bencode over UDP).
+// daemon is the relay of the same name, in user space.
 type daemon struct {
 	t     *testing.T
-	ng    *net.UDPConn
+	ng    *ng.Client
 	flags []string
 	calls int
 }
@@ -86,85 +85,65 @@ func newDaemon(t *testing.T, s stage, flags ...string) *daemon {
 	t.Helper()
 	bin, err := exec.LookPath("rtpengine")
 	if err != nil || os.Getenv("ATTACK_PEERS") == "" {
-		t.Skip("rtpengine is attacked by make bench-attacks")
+		t.Skip("rtpengine is attacked by make attacks")
 	}
+	const ngAt = "127.0.0.1:2223"
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, bin, "--config-file=none", "--table=-1", "--foreground", "--log-stderr",
-		"--log-level=1", "--interface="+s.relay[0], "--listen-ng=127.0.0.1:2223", "--port-min=27000", "--port-max=27999")
+		"--log-level=1", "--interface="+s.relay[0], "--listen-ng="+ngAt, "--port-min=27000", "--port-max=27999")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
-	ng, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2223})
+	conn, err := net.Dial("udp", ngAt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = ng.Close() })
-	d := &daemon{t: t, ng: ng, flags: flags}
-	for deadline := time.Now().Add(patience); d.ask("ping") == nil; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("rtpengine does not start")
-		}
+	t.Cleanup(func() { _ = conn.Close() })
+	d := &daemon{t: t, ng: ng.New(conn), flags: flags}
+	if err := d.ng.Ready(patience); err != nil {
+		t.Fatal(err)
 	}
 	return d
 }
 
-// ask sends a command of keys and values, and returns the answer; nil without.
-func (d *daemon) ask(command string, pairs ...string) []byte {
-	text := func(s string) string { return strconv.Itoa(len(s)) + ":" + s }
-	m := "d" + text("command") + text(command)
-	for _, p := range pairs {
-		m += text(p)
+// ask sends a command about the call, and returns the description in the answer.
+func (d *daemon) ask(command string, values map[string]any) string {
+	d.t.Helper()
+	values["call-id"], values["from-tag"] = fmt.Sprint("attack", d.calls), "caller"
+	if len(d.flags) > 0 {
+		values["flags"] = d.flags
 	}
-	if len(d.flags) > 0 && command != "ping" {
-		m += text("flags") + "l"
-		for _, f := range d.flags {
-			m += text(f)
-		}
-		m += "e"
-	}
-	cookie := fmt.Sprintf("%x ", random())
-	_, _ = d.ng.Write([]byte(cookie + m + "e"))
-	_ = d.ng.SetReadDeadline(time.Now().Add(time.Second))
-	b := make([]byte, 1<<16)
-	n, err := d.ng.Read(b)
+	told, err := d.ng.Ask(command, values)
 	if err != nil {
-		return nil
+		d.t.Fatal(err)
 	}
-	return b[:n]
+	return told["sdp"]
 }
 
-var mediaPort = regexp.MustCompile(`m=audio (\d+)`)
-
-func (d *daemon) tell(command string, u udp, more ...string) netip.AddrPort {
+// tell describes a party, and returns where the other one is to send to.
+func (d *daemon) tell(command string, u udp, values map[string]any) netip.AddrPort {
 	d.t.Helper()
-	pairs := append([]string{
-		"call-id", fmt.Sprint("attack", d.calls), "from-tag", "caller", "ICE", "remove", "sdp", string(plain(u, 1, false)),
-	}, more...)
-	reply := d.ask(command, pairs...)
-	port := mediaPort.FindSubmatch(reply)
-	addr := regexp.MustCompile(`c=IN IP[46] (\S+)`).FindSubmatch(reply)
-	if port == nil || addr == nil {
-		d.t.Fatalf("rtpengine answers %q", reply)
+	values["ICE"], values["sdp"] = "remove", string(plain(u, 1, false))
+	at, err := ng.Audio(d.ask(command, values))
+	if err != nil {
+		d.t.Fatal(err)
 	}
-	n, _ := strconv.Atoi(string(port[1]))
-	return netip.AddrPortFrom(netip.MustParseAddr(string(addr[1])), uint16(n))
+	return at
 }
 
 func (d *daemon) offer(u udp) netip.AddrPort {
 	d.t.Helper()
 	d.calls++
-	return d.tell("offer", u)
+	return d.tell("offer", u, map[string]any{})
 }
 
 func (d *daemon) answer(u udp) netip.AddrPort {
 	d.t.Helper()
-	return d.tell("answer", u, "to-tag", "callee")
+	return d.tell("answer", u, map[string]any{"to-tag": "callee"})
 }
 
-func (d *daemon) end() {
-	d.ask("delete", "call-id", fmt.Sprint("attack", d.calls), "from-tag", "caller")
-}
+func (d *daemon) end() { d.ask("delete", map[string]any{}) }
 
 // An attack is a third party's: from another address, or from another port of
 // the caller's.

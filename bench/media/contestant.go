@@ -215,7 +215,7 @@ func startIncumbent(l *lab, threads int) (*relay, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	n, err := newNG(l)
+	n, err := newDaemon(l)
 	if err != nil {
 		_ = cmd.Process.Kill() // it has failed already
 		return nil, errors.Join(err, cmd.Wait())
