@@ -14,9 +14,8 @@ import (
 	"time"
 )
 
-func TestLoad(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "x.yaml")
-	text := `
+// manyForms has values in the forms that there are.
+const manyForms = `
 domains: [Example.COM., "bücher.example"] # two
 listen:
   - udp:0.0.0.0:5060
@@ -40,7 +39,10 @@ foreign_domains:
 - example.ORG
 tls:
 `
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+
+func TestLoad(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.yaml")
+	if err := os.WriteFile(file, []byte(manyForms), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := Load(file)

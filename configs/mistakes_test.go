@@ -1,27 +1,43 @@
 package configs
 
+import "slices"
+
 // A mistake replaces old in a good file, or stands behind it, and wants an
 // error that begins so.
 type mistake struct{ old, add, want string }
 
+// Lines of good that a mistake replaces.
+const (
+	domains, ports, rest, reg = "domains: [example.com]", "  ports: 20000-29999", "  rest: 10s", "  min: 60s"
+	pbx, peer, target         = "    addresses: [192.0.2.9]", "  - name: trunk", "    target: sip:192.0.2.10"
+)
+
 // mistakes has every kind of mistake that is found.
 func mistakes() []mistake {
-	const domains, ports, rest, reg = "domains: [example.com]", "  ports: 20000-29999", "  rest: 10s", "  min: 60s"
-	const pbx, peer, target = "    addresses: [192.0.2.9]", "  - name: trunk", "    target: sip:192.0.2.10"
+	return slices.Concat(
+		textMistakes(), kindMistakes(), formMistakes(), nameMistakes(), valueMistakes(), peerMistakes(),
+	)
+}
+
+// textMistakes are those of the text and its keys.
+func textMistakes() []mistake {
 	return []mistake{
-		// the text
 		{domains, "domains: [example.com", "x.yaml:2: this is not YAML: "},
 		{"", "\tx: y\n", "x.yaml:13: "},
 		{"", "---\nforeign: off\n", "x.yaml:14: a second document begins here; write all"},
 		{good, "- domains", "x.yaml:1: write keys and values here, as domains: …"},
 		{good, "words", "x.yaml:1: write keys and values here"},
-		// keys
 		{"", "domain: x\n", "x.yaml:13: domain: no such key; there are domains, listen, "},
 		{"", "foreign: off\nforeign: allow\n", "x.yaml:14: foreign: is in line 13 already"},
 		{rest, "  rset: 10s", "x.yaml:4: media.rset: no such key; there are addresses, ports, max_sessions, rest"},
 		{pbx, "    addr: x", "x.yaml:10: peers[0].addr: no such key; there are name, addresses, "},
 		{"", "<<: {foreign: off}\n", "x.yaml:13: <<: no such key"},
-		// kinds of values
+	}
+}
+
+// kindMistakes are values of another kind than the key takes.
+func kindMistakes() []mistake {
+	return []mistake{
 		{domains, "domains: example.com", "x.yaml:1: domains: takes a list; write it as [one, another]"},
 		{domains, "domains: {a: b}", "x.yaml:1: domains: takes a list"},
 		{domains, "domains: [[a]]", "x.yaml:1: domains[0]: takes one value, in the same line"},
@@ -39,7 +55,12 @@ func mistakes() []mistake {
 		{target, target + "\n    trusted: yes", `x.yaml:13: peers[1].trusted: "yes" is neither; write true or false`},
 		{"", "log: text\n", "x.yaml:13: log: write keys and values here, as level: …"},
 		{"", "shutdown:\n", "x.yaml:13: shutdown: has no value"},
-		// texts with a form
+	}
+}
+
+// formMistakes are texts that do not have the form that they should.
+func formMistakes() []mistake {
+	return []mistake{
 		{"", "listen:\n  - udp:0.0.0.0:5060\n  - here\n", `x.yaml:15: listen[1]: "here" is no listener; write transport:`},
 		{"", "listen: [ws:0.0.0.0:80]\n", `x.yaml:13: listen[0]: "ws:0.0.0.0:80" is no listener`},
 		{"", "listen: [udp:localhost:5060]\n", `x.yaml:13: listen[0]: "localhost:5060" is no address and port; write`},
@@ -56,7 +77,12 @@ func mistakes() []mistake {
 		{rest, "  addresses: [10.0.0.1 for 10.0.0.0/8]", `x.yaml:4: media.addresses: has only addresses for net`},
 		{pbx, "    addresses: [pbx]", `x.yaml:10: peers[0].addresses[0]: "pbx" is no address or prefix; write one as`},
 		{pbx, "    addresses: ['::ffff:1.2.3.0/120']", `x.yaml:10: peers[0].addresses[0]: "::ffff:1.2.3.0/120" is no`},
-		// domains and hosts
+	}
+}
+
+// nameMistakes are names that are none of a domain or host.
+func nameMistakes() []mistake {
+	return []mistake{
 		{domains, "domains: []", "x.yaml:1: domains: name at least one domain"},
 		{domains, "domains:\n  - a.example\n  - ''", `x.yaml:3: domains[1]: "" is no domain; write one as example.com`},
 		{domains, "domains: [bob@example.com]", `x.yaml:1: domains[0]: "bob@example.com" is no domain`},
@@ -67,7 +93,12 @@ func mistakes() []mistake {
 		{"", "advertise: sip.example.com:5060\n", `x.yaml:13: advertise: "sip.example.com:5060" is no host; write a name`},
 		{"", "advertise: '::'\n", `x.yaml:13: advertise: "::" is no host`},
 		{"", "advertise: http://x\n", `x.yaml:13: advertise: "http://x" is no host`},
-		// values
+	}
+}
+
+// valueMistakes are values that cannot be, or not together.
+func valueMistakes() []mistake {
+	return []mistake{
 		{"", "listen: []\n", "x.yaml:13: listen: name at least one listener"},
 		{"", "listen: [tcp:0.0.0.0:5, tls:0.0.0.0:5]\n", "x.yaml:13: listen[1]: listen[0] has this address and port already"},
 		{"", "metrics: localhost:9464\n", `x.yaml:13: metrics: "localhost:9464" is no address and port; write one as 127`},
@@ -98,7 +129,12 @@ func mistakes() []mistake {
 		{ports, "  ports: 20000-20002", "x.yaml:3: media.ports: has too few; a relayed call needs four"},
 		{"", "log: {level: all}\n", "x.yaml:13: log.level: write debug, info, warn or error"},
 		{"", "log: {format: xml}\n", "x.yaml:13: log.format: write text or json"},
-		// peers
+	}
+}
+
+// peerMistakes are those of peers.
+func peerMistakes() []mistake {
+	return []mistake{
 		{peer, "  - psap: false", "x.yaml:11: peers[1].name: give each peer a name"},
 		{peer, "  - name: pbx", `x.yaml:11: peers[1].name: another peer is named "pbx"; give each its own`},
 		{target, "    trusted: false", "x.yaml:11: peers[1]: needs addresses or tls_name to call in, or a target"},

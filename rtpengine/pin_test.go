@@ -109,14 +109,19 @@ func nothingIn(t *testing.T, pin string) {
 // leaseTime is longer than the kernel's part goes on without user space.
 const leaseTime = 2500 * time.Millisecond
 
+// pinnedShelf is an engine with a call in the kernel, and what is kept of it.
+func pinnedShelf(t *testing.T) (c *kernelCall, pin string, s *shelf) {
+	t.Helper()
+	pin, s = bpfs(t), &shelf{all: map[uint64][]byte{}}
+	return pinnedCall(t, pinnedEngine(t, pin, s)), pin, s
+}
+
 // What nobody takes up ends: with the lease, and at once when the next process
 // does not know of it, or knows something else.
 func TestFlowsOfTheDeadEnd(t *testing.T) {
 	t.Run("nobody comes", func(t *testing.T) {
-		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
-		e := pinnedEngine(t, pin, s)
-		c := pinnedCall(t, e)
-		e.HandOver()
+		c, pin, s := pinnedShelf(t)
+		c.e.HandOver()
 		if took := c.lapsed(); took > leaseTime {
 			t.Errorf("flows went on for %v", took)
 		}
@@ -125,10 +130,8 @@ func TestFlowsOfTheDeadEnd(t *testing.T) {
 		eventuallyKernel(c)
 	})
 	t.Run("not known", func(t *testing.T) {
-		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
-		e := pinnedEngine(t, pin, s)
-		c := pinnedCall(t, e)
-		e.HandOver()
+		c, pin, s := pinnedShelf(t)
+		c.e.HandOver()
 		c.both(4)
 		c.e = pinnedEngine(t, pin, s)
 		c.e.Restore(nil)
@@ -136,11 +139,9 @@ func TestFlowsOfTheDeadEnd(t *testing.T) {
 		c.silent(c.callee, "a call that the next process does not know")
 	})
 	t.Run("forced to user space", func(t *testing.T) {
-		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
-		e := pinnedEngine(t, pin, s)
-		c := pinnedCall(t, e)
-		e.UserSpace(1, true)
-		e.HandOver()
+		c, pin, s := pinnedShelf(t)
+		c.e.UserSpace(1, true)
+		c.e.HandOver()
 		c.e = pinnedEngine(t, pin, s)
 		c.e.Restore(s.has())
 		c.both(4)
@@ -149,12 +150,14 @@ func TestFlowsOfTheDeadEnd(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// What a process with another plane or other ports finds, it ends.
+func TestFlowsEndWithAnotherConfiguration(t *testing.T) {
 	t.Run("user space follows", func(t *testing.T) {
-		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
-		e := pinnedEngine(t, pin, s)
-		c := pinnedCall(t, e)
-		e.HandOver()
-		cfg := e.cfg
+		c, pin, _ := pinnedShelf(t)
+		c.e.HandOver()
+		cfg := c.e.cfg
 		cfg.Plane = PlaneUser
 		next, err := New(cfg)
 		if err != nil {
@@ -166,12 +169,10 @@ func TestFlowsOfTheDeadEnd(t *testing.T) {
 		nothingIn(t, pin)
 	})
 	t.Run("other ports follow", func(t *testing.T) {
-		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
-		e := pinnedEngine(t, pin, s)
-		c := pinnedCall(t, e)
-		e.HandOver()
+		c, pin, _ := pinnedShelf(t)
+		c.e.HandOver()
 		c.lapsed()
-		cfg := e.cfg
+		cfg := c.e.cfg
 		cfg.PortMin += 100
 		next, err := New(cfg)
 		if err != nil {
@@ -180,22 +181,22 @@ func TestFlowsOfTheDeadEnd(t *testing.T) {
 		next.Close()
 		nothingIn(t, pin)
 	})
-	t.Run("another rival", func(t *testing.T) {
-		pin, s := bpfs(t), &shelf{all: map[uint64][]byte{}}
-		e := pinnedEngine(t, pin, s)
-		pinnedCall(t, e)
-		other, err := New(e.cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer other.Close()
-		if _, why := other.Plane(); other.kernel.Inherited() || other.Relayed().Flows != 0 {
-			t.Errorf("a second process took the first one's flows: %s", why)
-		}
-		if e.Relayed().Flows != 2 {
-			t.Error("a second process ended the first one's flows")
-		}
-	})
+}
+
+// A second process beside one that lives takes nothing from it.
+func TestFlowsOfTheLivingStay(t *testing.T) {
+	c, _, _ := pinnedShelf(t)
+	other, err := New(c.e.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, why := other.Plane(); other.kernel.Inherited() || other.Relayed().Flows != 0 {
+		t.Errorf("a second process took the first one's flows: %s", why)
+	}
+	if c.e.Relayed().Flows != 2 {
+		t.Error("a second process ended the first one's flows")
+	}
 }
 
 // eventuallyKernel waits until the kernel relays again: its lease is renewed

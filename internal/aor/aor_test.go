@@ -8,27 +8,44 @@ import (
 	"testing"
 )
 
-// TestParse: one address has one form, however it is written.
+// A form is how an address is written, and its one canonical form.
+type form struct{ in, want string }
+
+func sameForm(t *testing.T, all []form) {
+	t.Helper()
+	for _, f := range all {
+		a, err := Parse(f.in)
+		if err != nil || a.String() != f.want {
+			t.Errorf("%q is %q (%v), want %q", f.in, a.String(), err, f.want)
+		}
+	}
+}
+
+// One address has one form, however it is written: of a name-addr only the URI
+// counts, and of a URI only user and host.
 func TestParse(t *testing.T) {
 	long := strings.Repeat("u", maxLen-len("@example.com"))
-	for _, c := range []struct{ in, want string }{
+	sameForm(t, []form{
 		{"bob@example.com", "bob@example.com"},
 		{"  bob@example.com\t", "bob@example.com"},
 		{"sip:bob@example.com", "bob@example.com"},
 		{"SIPs:bob@example.com", "bob@example.com"},
 		{long + "@example.com", long + "@example.com"},
-		// name-addr: only the URI counts
 		{"<sip:bob@example.com>", "bob@example.com"},
 		{`"Bob" <sip:bob@example.com;lr>;tag=1`, "bob@example.com"},
 		{`Bob <sip:bob@example.com>`, "bob@example.com"},
 		{`"a <sip:eve@example.net> \" b" <sip:bob@example.com>`, "bob@example.com"},
 		{`<sip:bob@example.com>;x="<sip:eve@example.net>"`, "bob@example.com"},
-		// parameters, headers, password
 		{"sip:bob@example.com;transport=tls;x=y@z", "bob@example.com"},
 		{"sip:bob@example.com?Subject=a@b", "bob@example.com"},
 		{"sip:bob:pass@example.com", "bob@example.com"},
 		{"sip:bob;x=y@example.com", "bob%3Bx=y@example.com"},
-		// user: case is kept, escapes are minimal
+	})
+}
+
+// Of the user the case is kept, and escapes are minimal.
+func TestParseUser(t *testing.T) {
+	sameForm(t, []form{
 		{"sip:Bob@example.com", "Bob@example.com"},
 		{"sip:%42%6f%62@example.com", "Bob@example.com"},
 		{"sip:b%c3%b6b@example.com", "b%C3%B6b@example.com"},
@@ -40,7 +57,12 @@ func TestParse(t *testing.T) {
 		{"sip:-_.!~*'()&=+$,@example.com", "-_.!~*'()&=+$,@example.com"},
 		{"sip:a b@example.com", "a%20b@example.com"},
 		{"sip:a%25b@example.com", "a%25b@example.com"},
-		// a token is not part of the address, escaped or not
+	})
+}
+
+// A token is not part of the address, escaped or not.
+func TestParseToken(t *testing.T) {
+	sameForm(t, []form{
 		{"sip:bob+pt1.abc@example.com", "bob@example.com"},
 		{"sip:bob+PT2.abc@example.com", "bob@example.com"},
 		{"sip:bob%2bpt1%2eabc@example.com", "bob@example.com"},
@@ -48,7 +70,11 @@ func TestParse(t *testing.T) {
 		{"sip:bob+tag@example.com", "bob+tag@example.com"},
 		{"sip:bob+pt0.x@example.com", "bob+pt0.x@example.com"},
 		{"sip:bob+pt1@example.com", "bob+pt1@example.com"},
-		// host
+	})
+}
+
+func TestParseHost(t *testing.T) {
+	sameForm(t, []form{
 		{"bob@EXAMPLE.Com", "bob@example.com"},
 		{"bob@example.com.", "bob@example.com"},
 		{"bob@example.com:5060", "bob@example.com"},
@@ -63,18 +89,17 @@ func TestParse(t *testing.T) {
 		{"bob@2001:db8::1", "bob@[2001:db8::1]"},
 		{"bob@[::ffff:192.0.2.1]", "bob@192.0.2.1"},
 		{"bob@[fe80::1%eth0]", "bob@[fe80::1]"},
-		// telephone numbers
+	})
+}
+
+func TestParseTelephoneNumber(t *testing.T) {
+	sameForm(t, []form{
 		{"sip:+49(30)123-4.5@example.com;user=phone", "+49301234" + "5@example.com"},
 		{"sip:+49-30@example.com;transport=udp;User=Phone", "+4930@example.com"},
 		{"sip:1001@example.com;user=phone", "1001@example.com"}, // an extension, not a global number
 		{"sip:+49-30x@example.com;user=phone", "+49-30x@example.com"},
 		{"sip:+49-30@example.com?user=phone", "+49-30@example.com"},
-	} {
-		a, err := Parse(c.in)
-		if err != nil || a.String() != c.want {
-			t.Errorf("%q is %q (%v), want %q", c.in, a.String(), err, c.want)
-		}
-	}
+	})
 }
 
 func TestParseRefuses(t *testing.T) {
