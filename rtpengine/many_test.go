@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -59,6 +60,43 @@ func TestManySessionsOnOneAddress(t *testing.T) {
 	}
 	if used, _ := e.Ports(); fds(t) != open || used+e.Sessions() > 0 {
 		t.Errorf("%d descriptors, %d ports and %d sessions are left", fds(t)-open, used, e.Sessions())
+	}
+}
+
+// Ports are enough for 10,000 calls on one address, whatever the limit of
+// descriptors is here: no port is given twice, and none is hard to find.
+func TestPortsOfTenThousandSessions(t *testing.T) {
+	const calls = 10000
+	local := netip.MustParseAddr("192.0.2.1")
+	var mu sync.Mutex
+	given := map[netip.AddrPort]bool{}
+	e, err := New(Config{
+		Addresses: []Address{{local, local}}, PortMin: 10000, PortMax: 65535, Rest: time.Hour, Workers: 1,
+		Listen: func(a netip.AddrPort) (Wire, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if given[a] {
+				t.Errorf("%v is given twice", a)
+			}
+			given[a] = true
+			return nullWire{make(chan struct{})}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	for i := range calls {
+		setUp(t, e, ID(i+1), local)
+	}
+	if used, _ := e.Ports(); used != calls*SocketsPerCall || len(given) != used {
+		t.Errorf("%d ports are in use and %d open, want %d", used, len(given), calls*SocketsPerCall)
+	}
+	for i := range calls {
+		e.Delete(ID(i + 1))
+	}
+	for i := range 3000 { // of 3,884 for which there are ports that do not rest
+		setUp(t, e, ID(calls+i+1), local)
 	}
 }
 
