@@ -161,7 +161,8 @@ type Media struct {
 	// Where it cannot be made the flows end with the process.
 	Pin string `yaml:"pin"`
 	// Pause lets packets gather, so that many share one wake-up of the relay: at
-	// most so much is added to the delay of a packet. 0 relays each at once.
+	// most so much is added to the delay of a packet, and nothing from 50,000
+	// packets/s of a processor on. 0 relays each at once.
 	Pause time.Duration `yaml:"pause"`
 }
 
