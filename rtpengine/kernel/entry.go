@@ -23,7 +23,8 @@ type entry struct {
 	tick                uint32
 	clock               uint64
 	payload             uint32
-	_                   [5]uint32
+	_                   [2]uint32
+	frame               [12]byte
 	raddr, saddr, daddr [16]byte
 	hop                 [16]byte
 	packets, bytes      uint64
@@ -40,6 +41,7 @@ const (
 	isLocal
 	isPlain
 	isHopV6
+	isDirect
 )
 
 // What a relayed packet looks like (loop_linux.go of rtpengine).
@@ -106,14 +108,18 @@ func (f Flow) Adopt(r Rule) (Source, bool) {
 // is says that the entry has the flow of a rule.
 func (f Flow) is(r Rule, via route) bool {
 	e := f.e
-	return e.oif == via.index && e.mtu == via.mtu && e.hop == nextHop(via.hop) && e.flags == flags(r, via) &&
+	frame, direct := f.p.neighbors.frame(via)
+	if e.flags&isDirect != 0 && (!direct || e.frame != frame) {
+		return false
+	}
+	return e.oif == via.index && e.mtu == via.mtu && e.hop == nextHop(via.hop) && e.flags&^isDirect == flags(r, via) &&
 		e.class == traffic && e.hops == hops &&
 		e.raddr == words(r.Remote.Addr()) && e.rport == bigEndian(r.Remote.Port()) &&
 		e.saddr == words(r.From.Addr()) && e.sport == bigEndian(r.From.Port()) &&
 		e.daddr == words(r.To.Addr()) && e.dport == bigEndian(r.To.Port())
 }
 
-// flags of the entry of a rule.
+// flags of the entry of a rule, whatever is known of the next hop.
 func flags(r Rule, via route) (n uint16) {
 	if r.To.Addr().Is6() {
 		n |= isV6
@@ -135,6 +141,9 @@ func (f Flow) fill(r Rule, via route) {
 	e := f.e
 	e.oif, e.mtu, e.ssrc = via.index, via.mtu, hostOrder(r.SSRC)
 	e.class, e.hops, e.flags, e.hop = traffic, hops, flags(r, via), nextHop(via.hop)
+	if frame, ok := f.p.neighbors.frame(via); ok {
+		e.frame, e.flags = frame, e.flags|isDirect
+	}
 	e.raddr, e.saddr, e.daddr = words(r.Remote.Addr()), words(r.From.Addr()), words(r.To.Addr())
 	e.rport, e.sport, e.dport = bigEndian(r.Remote.Port()), bigEndian(r.From.Port()), bigEndian(r.To.Port())
 	own := f.p.local(e)

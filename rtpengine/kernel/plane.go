@@ -32,23 +32,24 @@ const (
 // A Plane is the loaded program and its table. Its methods are safe for
 // concurrent use.
 type Plane struct {
-	objects relayObjects
-	hooks   []hook
-	pins    pins
-	unpin   error // why nothing is pinned
-	how     string
-	locals  []netip.Addr
-	first   uint16
-	pairs   int
-	memory  []byte // of entries
-	lease   []byte
-	entries []entry
-	routes  routes
-	epoch   atomic.Uint32 // grows when routes, links or addresses change
-	settled atomic.Bool   // no flow is of a process before
-	adopted map[*entry]bool
-	stop    chan struct{}
-	wait    sync.WaitGroup
+	objects   relayObjects
+	hooks     []hook
+	pins      pins
+	unpin     error // why nothing is pinned
+	how       string
+	locals    []netip.Addr
+	first     uint16
+	pairs     int
+	memory    []byte // of entries
+	lease     []byte
+	entries   []entry
+	routes    routes
+	neighbors neighbors
+	epoch     atomic.Uint32 // grows when routes, links or addresses change
+	settled   atomic.Bool   // no flow is of a process before
+	adopted   map[*entry]bool
+	stop      chan struct{}
+	wait      sync.WaitGroup
 }
 
 // Open loads the program for the ports of our addresses, attaches it to the
@@ -61,7 +62,8 @@ func Open(locals []netip.Addr, first, last uint16, pin string) (*Plane, error) {
 	first += first % 2
 	p := &Plane{
 		locals: locals, first: first, pairs: (int(last) - int(first) + 1) / 2, stop: make(chan struct{}),
-		routes: routes{known: map[[2]netip.Addr]route{}}, adopted: map[*entry]bool{},
+		routes: routes{known: map[[2]netip.Addr]route{}}, neighbors: neighbors{known: map[neighbor][6]byte{}},
+		adopted: map[*entry]bool{},
 	}
 	if len(locals) > maxLocals || p.pairs < 1 {
 		return nil, fmt.Errorf("%d addresses and %d pairs of ports; at most %d addresses", len(locals), p.pairs, maxLocals)
@@ -238,46 +240,91 @@ func (p *Plane) renew() {
 	atomic.StoreUint64((*uint64)(unsafe.Pointer(&p.lease[0])), monotonic()+uint64(leaseFor))
 }
 
-// watch renews the lease, and returns all flows to user space when a route, a
-// link or an address changes: the next packet of each asks for its route anew.
+// news is what the system tells of changes.
+type news struct {
+	links  chan netlink.LinkUpdate
+	routes chan netlink.RouteUpdate
+	addrs  chan netlink.AddrUpdate
+	near   chan netlink.NeighUpdate
+}
+
+// watch begins to renew the lease and to follow changes.
 func (p *Plane) watch() error {
-	links, routed, addrs := make(chan netlink.LinkUpdate), make(chan netlink.RouteUpdate), make(chan netlink.AddrUpdate)
+	n := news{
+		make(chan netlink.LinkUpdate), make(chan netlink.RouteUpdate), make(chan netlink.AddrUpdate),
+		make(chan netlink.NeighUpdate),
+	}
 	if err := errors.Join(
-		netlink.LinkSubscribe(links, p.stop), netlink.RouteSubscribe(routed, p.stop),
-		netlink.AddrSubscribe(addrs, p.stop),
+		netlink.LinkSubscribe(n.links, p.stop), netlink.RouteSubscribe(n.routes, p.stop),
+		netlink.AddrSubscribe(n.addrs, p.stop), netlink.NeighSubscribe(n.near, p.stop),
+		p.neighbors.list(p.routes.netlink),
 	); err != nil {
 		return fmt.Errorf("watching routes: %w", err)
 	}
 	if p.settled.Load() {
 		p.renew()
 	}
-	p.wait.Go(func() {
-		tick := time.NewTicker(leaseEvery)
-		defer tick.Stop()
-		for {
-			ok := true
-			select {
-			case <-p.stop:
-				return
-			case <-tick.C:
-				if p.settled.Load() {
-					p.renew()
-				}
-				continue
-			case _, ok = <-links:
-			case _, ok = <-routed:
-			case _, ok = <-addrs:
-			}
-			if !ok { // the watch itself has failed: no flow may outlive what it does not see
-				p.lapse()
-				return
-			}
-			p.epoch.Add(1)
-			p.routes.forget()
-			p.flush()
-		}
-	})
+	p.wait.Go(func() { p.follow(n) })
 	return nil
+}
+
+// follow renews the lease, and returns all flows to user space when a route, a
+// link or an address changes: the next packet of each asks for its route anew.
+// When a neighbor changes, the flows by way of it do.
+func (p *Plane) follow(n news) {
+	tick := time.NewTicker(leaseEvery)
+	defer tick.Stop()
+	for {
+		ok := true
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+			if p.settled.Load() {
+				p.renew()
+			}
+			continue
+		case u, told := <-n.near:
+			if n.near = p.met(n.near, u, told); n.near != nil {
+				continue
+			}
+		case _, ok = <-n.links:
+		case _, ok = <-n.routes:
+		case _, ok = <-n.addrs:
+		}
+		if !ok { // the watch itself has failed: no flow may outlive what it does not see
+			p.lapse()
+			return
+		}
+		p.epoch.Add(1)
+		p.routes.forget()
+		p.flush()
+	}
+}
+
+// met takes up what is told of a neighbor. If there is nothing more to be
+// told, since so much changes that some was lost, no flow may have an address
+// that nobody watches: it returns nil, and the program looks them all up.
+func (p *Plane) met(near chan netlink.NeighUpdate, n netlink.NeighUpdate, ok bool) chan netlink.NeighUpdate {
+	if !ok {
+		p.neighbors.forget()
+		return nil
+	}
+	if moved, is := p.neighbors.note(n.Neigh, n.Type == unix.RTM_DELNEIGH); is {
+		p.epoch.Add(1)
+		p.release(moved)
+	}
+	return near
+}
+
+// release returns the flows by way of a neighbor to user space.
+func (p *Plane) release(n neighbor) {
+	hop := nextHop(n.addr)
+	for i := range p.entries {
+		if e := &p.entries[i]; e.oif == n.index && e.hop == hop {
+			atomic.OrUint32(&e.gen, 1)
+		}
+	}
 }
 
 // lapse ends the lease for good.

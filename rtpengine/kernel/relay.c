@@ -8,6 +8,7 @@
 //  3. exactly the source that is latched; others are for user space, a few a second
 //  4. RTP of the stream's SSRC and payload type, nothing that user space would change (stream.go)
 //  5. counted as count.go counts; addresses, ports, hops, class and checksums are ours
+//  6. out by the route's interface to the next hop (route.go, neighbor.go)
 //
 // Whatever else comes is left to the sockets.
 #include <linux/bpf.h>
@@ -33,7 +34,8 @@ struct entry {
 	__u16 addrs, ports; // what the checksum changes by
 	__u32 tick;  // a unit of the payload type's clock, in 1/4096 ns; 0: no jitter is counted
 	__u64 clock; // wall clock minus monotonic clock, ns
-	__u32 payload, pad1[5];
+	__u32 payload, pad1[2];
+	__u8 frame[12]; // the next hop's address on the link, and ours
 	__u32 raddr[4], saddr[4], daddr[4]; // IPv4 in the last word
 	__u32 hop[4]; // the next hop: a gateway, or the party itself; IPv4 in the first word
 	// What the kernel counts.
@@ -43,7 +45,7 @@ struct entry {
 	__u32 tokens, pad3;
 };
 
-enum { V6 = 1, LOCAL = 2, PLAIN = 4, HOP6 = 8 };
+enum { V6 = 1, LOCAL = 2, PLAIN = 4, HOP6 = 8, DIRECT = 16 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -78,6 +80,7 @@ volatile const __u32 nlocals, first, pairs;  // ports: the first even one, and h
 #define SECOND 1000000000LL
 #define PUNTS 50	       // foreign packets that user space sees, a second and at once
 #define REFILL (1000000000ULL / PUNTS)
+#define ASK 64		       // of so many packets one asks the system for the next hop's address
 
 // local is which of our addresses that is, or -1.
 static __always_inline int local(const __u32 *a)
@@ -234,6 +237,11 @@ int relay(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 
 	count(e, &to, rtp, ahead, payload - sizeof(*udp), now + to.clock);
+	// The frame's addresses are known, but now and then the system is to find
+	// out that the next hop is still there: it looks only while it is used.
+	int direct = (to.flags & DIRECT) && e->packets % ASK;
+	if (direct)
+		__builtin_memcpy(eth, to.frame, sizeof(to.frame));
 	__u32 check = sizeof(*eth) + offsetof(struct udphdr, check);
 	if (v6) {
 		rewrite6(ip6, &to);
@@ -250,6 +258,8 @@ int relay(struct __sk_buff *skb)
 	}
 	if (to.flags & LOCAL)
 		return TC_ACT_UNSPEC; // up, to a socket of this host
+	if (direct)
+		return bpf_redirect(to.oif, 0);
 	struct bpf_redir_neigh hop = {.nh_family = (to.flags & HOP6) ? AF_INET6 : AF_INET};
 	__builtin_memcpy(hop.ipv6_nh, to.hop, sizeof(to.hop));
 	return bpf_redirect_neigh(to.oif, &hop, sizeof(hop), 0); // with a next hop no route is looked up

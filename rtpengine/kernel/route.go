@@ -17,6 +17,7 @@ import (
 type route struct {
 	index uint32
 	hop   netip.Addr // the next one: a gateway, or where it goes to
+	own   [6]byte    // the interface's address on the link; zero: none of Ethernet
 	mtu   uint16
 	local bool // to this host
 }
@@ -57,6 +58,9 @@ func (r *routes) to(dst, src netip.Addr) (route, error) {
 	}
 	if !framed(l) {
 		return route{}, errRoute
+	}
+	if mac := l.Attrs().HardwareAddr; len(mac) == len(v.own) {
+		v.own = [6]byte(mac)
 	}
 	if len(r.known) >= maxRoutes {
 		clear(r.known)
