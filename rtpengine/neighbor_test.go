@@ -57,12 +57,12 @@ func (c *kernelCall) asksNowAndThen(callee card) {
 	})
 }
 
-// leaves waits until one of two flows is user space's.
-func (c *kernelCall) leaves() {
+// leaves waits until the kernel has only so many flows.
+func (c *kernelCall) leaves(flows int) {
 	c.t.Helper()
-	for deadline := time.Now().Add(patience); c.e.Relayed().Flows > 1; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); c.e.Relayed().Flows > flows; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			c.t.Fatal("the flow goes to where nobody is")
+			c.t.Fatal("flows go where they went before")
 		}
 	}
 }
@@ -84,8 +84,23 @@ func TestKernelKnowsItsNeighbors(t *testing.T) {
 			c.asksNowAndThen(callee)
 			callee.has(second)
 			callee.known(second, "reachable")
-			c.leaves()
+			c.leaves(1)
 			c.comesBack(120)
 		})
+	}
+}
+
+// Whatever decides routes may change: the flows ask anew.
+func TestKernelFollowsRoutes(t *testing.T) {
+	s := kernelStages(t)[2]
+	name := strings.TrimSuffix(s.spaces[0], "a")
+	c := newKernelCall(t, s)
+	for i, change := range []string{
+		"route add 198.51.100.0/24 dev v1", "rule add pref 7 lookup main", "-6 rule add pref 7 lookup main",
+		"nexthop add id 7 via 10.97.2.2 dev v2", "addr add 10.97.7.1/24 dev v1", "link set v1 mtu 1400",
+	} {
+		ip(t, "-n "+name+" "+change)
+		c.leaves(0)
+		c.comesBack(byte(10 + 20*i))
 	}
 }
