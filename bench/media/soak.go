@@ -326,16 +326,20 @@ func (r *soakedRelay) start(k *soaking) error {
 	if err != nil {
 		return err
 	}
-	r.cmd = k.lab.command(1, self, "soaked", "-at", k.lab.at.String(), "-plane", k.plane, "-pause", k.pause.String(),
+	args := []string{
+		self, "soaked", "-at", k.lab.at.String(), "-plane", k.plane, "-pause", k.pause.String(),
 		"-rest", k.rest.String(), "-slots", strconv.Itoa(k.sessions),
-		"-caller", k.lab.parties[0].addr.String(), "-callee", k.lab.parties[1].addr.String())
+		"-caller", k.lab.parties[0].addr.String(), "-callee", k.lab.parties[1].addr.String(),
+	}
+	if k.urgent { // from its first thread on: one that has it can wait for one that never has its turn
+		args = append([]string{"chrt", "--rr", strconv.Itoa(soakedPriority)}, args...)
+	}
+	r.cmd = k.lab.command(1, args[0], args[1:]...)
 	if r.in, err = r.cmd.StdinPipe(); err != nil {
 		return err
 	}
-	if r.out, err = begin(r.cmd); err != nil || !k.urgent {
-		return err
-	}
-	return urgent(r.cmd.Process.Pid, soakedPriority) // threads that it makes have it, too
+	r.out, err = begin(r.cmd)
+	return err
 }
 
 // ask sends a command, and reads what comes of it.
