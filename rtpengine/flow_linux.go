@@ -42,6 +42,7 @@ type arrivals struct {
 	max            uint32
 	stamp, tick    uint32
 	failed         uint32 // packets that the system did not take
+	late           uint16 // packets that were dropped (shed_linux.go)
 	payload        uint8
 }
 
@@ -123,6 +124,7 @@ func (c *counts) take(t *arrivals) {
 	c.received += t.packets
 	c.bytes += t.bytes
 	c.dropped[dropSend] += uint64(t.failed)
+	c.dropped[dropFull] += uint64(t.late)
 	c.max, c.jitter = t.max, t.jitter
 	if c.tick != 0 {
 		c.stamp, c.arrived = t.stamp, t.last
@@ -130,7 +132,7 @@ func (c *counts) take(t *arrivals) {
 	if heard := time.Unix(0, t.last); heard.After(c.lastHeard) {
 		c.lastHeard = heard
 	}
-	t.packets, t.bytes, t.failed = 0, 0, 0
+	t.packets, t.bytes, t.failed, t.late = 0, 0, 0, 0
 }
 
 // hostOf is the address in a socket address; of IPv4 the first four bytes.

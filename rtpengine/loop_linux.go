@@ -25,6 +25,7 @@ type poller struct {
 	epoll, wake, clock int
 	socks              []*sock // by file descriptor; under the loop's lock
 	pace               pace
+	shed               shed
 	near               uint32
 	stop               atomic.Bool
 	from               unix.RawSockaddrInet6 // large enough for both families
@@ -105,6 +106,7 @@ func (p *poller) run(mu *sync.Mutex) {
 		if n == 0 {
 			n = p.sleep(events)
 		}
+		p.shed.round(n)
 		mu.Lock()
 		p.reach(events[:n])
 		for _, e := range events[:n] {
@@ -186,7 +188,9 @@ func (p *poller) serve(fd int32) {
 	}
 	if b := p.buf[:n]; !s.relay(b, &p.from) {
 		s.handle(b, addrOf(&p.from))
+		return
 	}
+	s.came.late += uint16(p.shed.after(fd, len(p.socks)))
 }
 
 // open opens a socket on one address of the host.
