@@ -54,7 +54,7 @@ func TestHandOver(t *testing.T) {
 	}
 	p.HandOver() // without having taken anything up
 	if until() != first {
-		t.Error("the lease of the process before was made longer")
+		t.Error("the lease of the process before was changed")
 	}
 
 	p = pinned()
@@ -68,4 +68,26 @@ func TestHandOver(t *testing.T) {
 		t.Errorf("a lease that had ended was given until %d", n)
 	}
 	pinned().Close()
+}
+
+// A plane that is closed takes the end of the news for no failure of the watch.
+func TestEndOfNewsWhenClosed(t *testing.T) {
+	for _, c := range []struct {
+		stop, lapsed bool
+	}{{true, false}, {false, true}} {
+		p := &Plane{lease: make([]byte, 8), stop: make(chan struct{}), neighbors: neighbors{known: map[neighbor][6]byte{}}}
+		p.settled.Store(true)
+		p.renew()
+		if c.stop {
+			close(p.stop)
+		}
+		for range 20 { // which of two channels is heard first is chance
+			n := news{rules: make(chan struct{})}
+			close(n.rules)
+			p.follow(n)
+		}
+		if p.leased() == c.lapsed {
+			t.Errorf("closed %v: the lease has lapsed: %v", c.stop, !p.leased())
+		}
+	}
 }

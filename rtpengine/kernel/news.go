@@ -59,6 +59,9 @@ func (p *Plane) follow(n news) {
 			}
 			continue
 		case u, told := <-n.near:
+			if !told && p.stopping() {
+				return
+			}
 			if n.near = p.met(n.near, u, told); n.near != nil {
 				continue
 			}
@@ -68,12 +71,25 @@ func (p *Plane) follow(n news) {
 		case _, ok = <-n.rules:
 		}
 		if !ok { // the watch itself has failed: no flow may outlive what it does not see
-			p.lapse()
+			if !p.stopping() {
+				p.lapse()
+			}
 			return
 		}
 		p.epoch.Add(1)
 		p.routes.forget()
 		p.flush()
+	}
+}
+
+// stopping says that the plane is closed: then nothing more is told, and the
+// flows and the lease may be the next process's.
+func (p *Plane) stopping() bool {
+	select {
+	case <-p.stop:
+		return true
+	default:
+		return false
 	}
 }
 
