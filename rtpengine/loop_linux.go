@@ -20,7 +20,8 @@ import (
 //
 // Its round: of each socket that is ready one packet is served (a stream has
 // one every 20 ms; to ask for a second would be a system call more). Then it
-// pauses, so that many packets share a wake-up (pace.go).
+// pauses, so that many packets share a wake-up (pace.go). What is too late is
+// dropped (shed_linux.go).
 type poller struct {
 	epoll, wake, clock int
 	socks              []*sock // by file descriptor; under the loop's lock

@@ -35,9 +35,7 @@ func (p *Plane) watch() error {
 	); err != nil {
 		return fmt.Errorf("watching routes: %w", err)
 	}
-	if p.settled.Load() {
-		p.renew()
-	}
+	p.alive()
 	p.wait.Go(func() { p.follow(n) })
 	return nil
 }
@@ -54,9 +52,7 @@ func (p *Plane) follow(n news) {
 		case <-p.stop:
 			return
 		case <-tick.C:
-			if p.settled.Load() {
-				p.renew()
-			}
+			p.alive()
 			continue
 		case u, told := <-n.near:
 			if !told && p.stopping() {
@@ -79,6 +75,13 @@ func (p *Plane) follow(n news) {
 		p.epoch.Add(1)
 		p.routes.forget()
 		p.flush()
+	}
+}
+
+// alive renews the lease, unless flows are still those of a process before.
+func (p *Plane) alive() {
+	if p.settled.Load() {
+		p.renew()
 	}
 }
 
