@@ -6,9 +6,9 @@ import (
 )
 
 // A flow that the kernel's plane has declined, for want of a route that it can
-// take, is relayed by user space. The kernel is asked again when routes, links
-// or addresses change; after a while, since what decides a route is not always
-// seen to change (policy rules are not); and when the flow goes elsewhere.
+// take, is relayed by user space. The kernel is asked again when routes, rules,
+// links or addresses change; after a while, since not all that decides a route
+// is seen to change; and when the flow goes elsewhere.
 type declined struct {
 	to    netip.AddrPort
 	epoch uint32

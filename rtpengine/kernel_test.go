@@ -173,6 +173,14 @@ func (c *kernelCall) both(seq byte) {
 	c.caller.gets(rtpPacket(seq, "from the callee"), c.to[Caller])
 }
 
+// talk has each party send packets from one sequence number up to another.
+func (c *kernelCall) talk(from, to byte) {
+	c.t.Helper()
+	for seq := from; seq < to; seq++ {
+		c.both(seq)
+	}
+}
+
 // withoutUser does something while user space relays nothing.
 func (c *kernelCall) withoutUser(f func()) {
 	c.t.Helper()
@@ -199,11 +207,7 @@ func TestKernelRelays(t *testing.T) {
 				enter(t, strings.TrimSuffix(s.spaces[0], "a"))
 			}
 			c := newKernelCall(t, s)
-			c.withoutUser(func() {
-				for seq := byte(3); seq < 50; seq++ {
-					c.both(seq)
-				}
-			})
+			c.withoutUser(func() { c.talk(3, 50) })
 			c.leavesTheRest(s)
 			c.counted()
 			c.endsAtOnce()

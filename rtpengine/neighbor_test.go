@@ -42,15 +42,11 @@ func (c card) stale() bool {
 func (c *kernelCall) asksNowAndThen(callee card) {
 	c.t.Helper()
 	c.withoutUser(func() {
-		for seq := byte(3); seq < 50; seq++ {
-			c.both(seq)
-		}
+		c.talk(3, 50)
 		if !callee.stale() {
 			c.t.Error("each packet has the next hop looked up")
 		}
-		for seq := byte(50); seq < 120; seq++ {
-			c.both(seq)
-		}
+		c.talk(50, 120)
 		if callee.stale() {
 			c.t.Error("nobody asks whether the next hop is there")
 		}

@@ -78,11 +78,7 @@ func TestFlowsOutliveTheProcess(t *testing.T) {
 	if n := c.e.Restore(s.has()); n != 1 {
 		t.Fatalf("%d sessions restored", n)
 	}
-	c.withoutUser(func() {
-		for seq := byte(6); seq < 20; seq++ {
-			c.both(seq)
-		}
-	})
+	c.withoutUser(func() { c.talk(6, 20) })
 	r, _ := c.e.Query(1)
 	caller := r.Streams[0].Caller
 	if !caller.Kernel || caller.Packets != 15 || caller.Lost != 0 || time.Since(caller.LastHeard) > patience {

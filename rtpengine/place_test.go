@@ -124,11 +124,7 @@ func TestKernelPlaces(t *testing.T) {
 			runtime.LockOSThread() // the thread ends with the test
 			enter(t, name)
 			c := p.call(t)
-			talk := func() {
-				for seq := byte(3); seq < 20; seq++ {
-					c.both(seq)
-				}
-			}
+			talk := func() { c.talk(3, 20) }
 			before := c.e.Relayed()
 			if p.plane == PlaneKernel {
 				c.withoutUser(talk)
@@ -212,11 +208,7 @@ func TestKernelWithoutPerfmon(t *testing.T) {
 		if _, why := c.e.Plane(); !strings.Contains(why, "faster with CAP_PERFMON") {
 			t.Errorf("%s is all that is said", why)
 		}
-		c.withoutUser(func() {
-			for seq := byte(3); seq < 50; seq++ {
-				c.both(seq)
-			}
-		})
+		c.withoutUser(func() { c.talk(3, 50) })
 		c.leavesTheRest(s)
 		c.counted()
 		c.endsAtOnce()
