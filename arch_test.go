@@ -18,7 +18,7 @@ import (
 var layers = []string{
 	"cmd/sotto", "proxy/leaktest", "proxy/proxytest", "proxy/phone", "proxy/hostile", "proxy", "proxy/txn", "proxy/flow",
 	"proxy/guard", "proxy/wire", "proxy/receipt", "proxy/leak", "proxy/resolve",
-	"rtpengine", "rtpengine/kernel", "location", "store",
+	"rtpengine", "rtpengine/kernel", "rtpengine/coalesce", "location", "store",
 	"tokens", "configs",
 	"internal/memnet", "internal/stun", "internal/aor", "internal/ks", "internal/torture", "internal/ng",
 }
@@ -29,7 +29,7 @@ var only = map[string][]string{
 	"github.com/pion/":         {"rtpengine", "internal/stun", "proxy/phone", "proxy/leak"},
 	"modernc.org/sqlite":       {"store"},
 	"github.com/cilium/ebpf":   {"rtpengine/kernel"},
-	"github.com/vishvananda":   {"rtpengine/kernel"},
+	"github.com/vishvananda":   {"rtpengine/kernel", "rtpengine/coalesce"},
 	"github.com/goccy/go-yaml": {"configs"},
 	"github.com/alecthomas":    {"cmd/sotto"},
 	"github.com/prometheus":    {"cmd/sotto"}, // metrics are what sotto status says: no package counts for them

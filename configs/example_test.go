@@ -36,6 +36,7 @@ func examples() map[string]string {
 		"tls.client_ca":                  "/etc/sotto/trunks.pem",
 		"media.addresses":                "[192.0.2.1, 10.0.0.5=192.0.2.2, 10.0.0.5 for 10.0.0.0/8]",
 		"media.max_sessions":             "2000",
+		"media.coalesce":                 "1ms",
 		"protect_ip":                     "always",
 		"known_domains":                  "[example.com]",
 		"peers.name":                     "pbx",

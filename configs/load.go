@@ -152,6 +152,7 @@ func (c *Config) checkValues() error {
 		{"media.ports", c.Media.Ports.Max-c.Media.Ports.Min >= 3, "has too few; a relayed call needs four"},
 		{"media.addresses", reachesAll(c.Media.Addresses), "has only addresses for networks; name one for all others"},
 		{"media.plane", oneOf(c.Media.Plane, "auto", "kernel", "user"), `write "auto", "kernel" or "user"`},
+		{"media.coalesce", c.Media.Coalesce >= 0 && c.Media.Coalesce <= 10*time.Millisecond, "write a time from 0s to 10ms"},
 		{"media.pause", c.Media.Pause >= 0 && c.Media.Pause <= 10*time.Millisecond, "write a time from 0s to 10ms"},
 		{"log.level", oneOf(c.Log.Level, "debug", "info", "warn", "error"), "write debug, info, warn or error"},
 		{"log.format", oneOf(c.Log.Format, "text", "json"), "write text or json"},

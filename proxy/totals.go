@@ -35,6 +35,8 @@ type Totals struct {
 
 	Plane, WhyPlane string // by what media is relayed
 	Media           rtpengine.Relayed
+	Gathering       int    // interfaces at which packets gather
+	Gathers         string // which, and for how long
 	Room            int    // relayed calls that fit at a time
 	Bound           string // what bounds them
 }
@@ -53,6 +55,7 @@ func (p *Proxy) Totals() Totals {
 	t.Ports, t.Resting = p.engine.Ports()
 	plane, why := p.engine.Plane()
 	t.Plane, t.WhyPlane, t.Media = string(plane), why, p.engine.Relayed()
+	t.Gathering, t.Gathers, _ = p.engine.Gathers() // why not is what sotto doctor says
 	t.Room, t.Bound = p.engine.Room()
 	return t
 }

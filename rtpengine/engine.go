@@ -32,6 +32,7 @@ import (
 	"sync"
 	"time"
 
+	"sotto/rtpengine/coalesce"
 	"sotto/rtpengine/kernel"
 )
 
@@ -116,6 +117,7 @@ type Config struct {
 	Keep             func(map[uint64][]byte) error      // by ID; nil: sessions end with the process (keep.go)
 	Workers          int                                // event loops; 0: one for each processor
 	Pause            time.Duration                      // at most one wake-up of a loop in this time; 0: none
+	Coalesce         time.Duration                      // packets gather at interfaces for so long at most; 0: they do not
 	Plane            Plane                              // by what packets are relayed; zero: user space
 	Pin              string                             // where the kernel's flows outlive the process; Restore is called
 	Log              *slog.Logger                       // nil: none
@@ -130,7 +132,11 @@ type Engine struct {
 
 	kernel *kernel.Plane // nil: user space relays everything
 	why    string
-	room   struct {
+
+	gathers    *coalesce.Coalescer // nil: not asked for, or ungathered
+	ungathered error
+
+	room struct {
 		calls int
 		bound string
 	}
@@ -167,8 +173,9 @@ func New(c Config) (*Engine, error) {
 	if err := e.openPlane(); err != nil {
 		return nil, err
 	}
+	e.coalesce()
 	for range c.Workers {
-		l, err := newLoop(c.Listen, c.Pause, e.log)
+		l, err := newLoop(c.Listen, c.Pause, e.gathers, e.log)
 		if err != nil {
 			e.Close()
 			return nil, fmt.Errorf("starting event loop: %w", err)
@@ -210,6 +217,9 @@ func (e *Engine) close(leave bool) {
 	}
 	for _, l := range e.loops {
 		l.close()
+	}
+	if e.gathers != nil {
+		e.gathers.Close()
 	}
 	switch {
 	case e.kernel == nil:

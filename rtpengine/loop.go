@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"sotto/rtpengine/coalesce"
 )
 
 // A loop owns the sockets of its sessions. Its lock guards those sessions: it
@@ -26,12 +28,14 @@ type loop struct {
 const maxPacket = 9000
 
 // newLoop starts a loop.
-func newLoop(listen func(netip.AddrPort) (Wire, error), pause time.Duration, log *slog.Logger) (*loop, error) {
+func newLoop(
+	listen func(netip.AddrPort) (Wire, error), pause time.Duration, gathers *coalesce.Coalescer, log *slog.Logger,
+) (*loop, error) {
 	l := &loop{listen: listen, log: log}
 	if listen != nil {
 		return l, nil
 	}
-	p, err := newPoller(pause)
+	p, err := newPoller(pause, gathers)
 	if err != nil {
 		return nil, err
 	}

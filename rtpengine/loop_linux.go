@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"sotto/rtpengine/coalesce"
 )
 
 // A poller serves the sockets of one loop by epoll, and by raw system calls
@@ -26,6 +28,7 @@ type poller struct {
 	epoll, wake, clock int
 	socks              []*sock // by file descriptor; under the loop's lock
 	pace               pace
+	gathers            *coalesce.Coalescer // nil: packets do not gather at interfaces
 	shed               shed
 	near               uint32
 	stop               atomic.Bool
@@ -41,7 +44,7 @@ const batch = 128
 // garbage collector wait where it has no signals).
 const tick = 200 * time.Millisecond
 
-func newPoller(pause time.Duration) (*poller, error) {
+func newPoller(pause time.Duration, gathers *coalesce.Coalescer) (*poller, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -56,7 +59,7 @@ func newPoller(pause time.Duration) (*poller, error) {
 		_, _ = unix.Close(ep), unix.Close(wake)
 		return nil, fmt.Errorf("timerfd: %w", err)
 	}
-	p := &poller{epoll: ep, wake: wake, clock: clock, pace: pace{most: pause, pause: pause}}
+	p := &poller{epoll: ep, wake: wake, clock: clock, pace: pace{most: pause, pause: pause}, gathers: gathers}
 	every := unix.NsecToTimespec(int64(tick))
 	if err := errors.Join(
 		p.add(wake), p.add(clock),
@@ -146,7 +149,8 @@ func (p *poller) sleep(events []unix.EpollEvent) int {
 	return n
 }
 
-// rest lets packets gather after a round that has served n. Go's other
+// rest lets packets gather after a round that has served n, unless they do so
+// at the interface. Go's other
 // goroutines have processors of their own (reserve); they are let have this one,
 // too, from time to time, not in each pause.
 func (p *poller) rest(n int) {
@@ -154,7 +158,7 @@ func (p *poller) rest(n int) {
 	if passed {
 		runtime.Gosched()
 	}
-	if pause == 0 || n == batch { // more of them wait
+	if pause == 0 || n == batch || p.gathers.Active() { // with a full batch more of them wait
 		return
 	}
 	ts := unix.NsecToTimespec(int64(pause))

@@ -13,6 +13,7 @@ import (
 
 	"sotto/configs"
 	"sotto/proxy/resolve"
+	"sotto/rtpengine"
 )
 
 // doctorCmd looks at everything that a server stands on.
@@ -117,6 +118,9 @@ func (d *doctor) server() (process findings) {
 		d.noServer(err)
 		process.limits(d.cfg, budgetOf(d.cfg))
 		process.plane(d.cfg.Media.Plane, "", "")
+		if most := d.cfg.Media.Coalesce; most > 0 {
+			process.coalescing(most, rtpengine.ProbeCoalesce())
+		}
 		process.buffers(d.cfg)
 		return process
 	}

@@ -138,7 +138,10 @@ func facts() []figure {
 	program.tags = append(append(always("version", version), always("revision", revision)...),
 		always("goversion", runtime.Version())...)
 	program.text = func(standing) string { return fmt.Sprintf("%s (%s)", version, runtime.Version()) }
-	return []figure{room, plane, program}
+	gathering := gaugeOf("packets gather", "sotto_media_coalescing_interfaces",
+		"Interfaces at which packets gather (media.coalesce).", func(s standing) int { return s.Gathering })
+	gathering.text = func(s standing) string { return cmp.Or(s.Gathers, "nowhere") }
+	return []figure{room, plane, gathering, program}
 }
 
 // gaugeOf is a figure that grows and shrinks.

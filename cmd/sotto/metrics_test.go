@@ -108,7 +108,7 @@ func TestFigures(t *testing.T) {
 	now := standing{Totals: proxy.Totals{
 		Bindings: 1, Connections: 2, Transactions: 3, Calls: 4, Facades: 5, Notices: 6, Sessions: 7, Ports: 8, Resting: 9,
 		Leaks: 13, Bans: 14, Unread: 15, Dropped: 16, Crowded: 17, Unpaid: 18, Room: 22, Bound: "ports",
-		Plane: "kernel", WhyPlane: "eBPF",
+		Plane: "kernel", WhyPlane: "eBPF", Gathering: 2, Gathers: "eth0 1ms, eth1 640µs",
 	}, goroutines: 19, descriptors: 20, fileLimit: 21}
 	now.Media.Flows, now.Media.Kernel, now.Media.User = 10, 11, 12
 	for i, f := range figures() {
@@ -118,6 +118,8 @@ func TestFigures(t *testing.T) {
 			want += " (ports)"
 		case "media plane":
 			want = "kernel (eBPF)"
+		case "packets gather":
+			want = "eth0 1ms, eth1 640µs"
 		case "program":
 			continue
 		}

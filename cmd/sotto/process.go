@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"sotto/configs"
 	"sotto/proxy/flow"
@@ -28,6 +29,8 @@ func (d *desk) doctor([]string) ([]string, error) {
 	f.limits(d.server.cfg, d.server.files)
 	plane, why := d.server.engine.Plane()
 	f.plane(d.server.cfg.Media.Plane, plane, why)
+	_, _, err := d.server.engine.Gathers()
+	f.coalescing(d.server.cfg.Media.Coalesce, err)
 	f.buffers(d.server.cfg)
 	return f, nil
 }
@@ -70,6 +73,18 @@ func (f *findings) plane(wanted string, is rtpengine.Plane, why string) {
 		f.note("media is relayed in user space, with the same results at a higher price: %s", why)
 	}
 	f.hint("AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON in the service, or media.plane: user")
+}
+
+// coalescing says if packets gather at interfaces, where that is wanted.
+func (f *findings) coalescing(most time.Duration, err error) {
+	switch {
+	case most == 0:
+	case err == nil:
+		f.ok("packets gather at busy interfaces, for %v at most", most)
+	default:
+		f.note("packets do not gather at interfaces, and cost more: %v", err)
+		f.hint("AmbientCapabilities=CAP_NET_ADMIN in the service, with Linux 6.13 or later; or media.coalesce: 0s")
+	}
 }
 
 // buffers says if SIP over UDP gets the buffer that it asks for.

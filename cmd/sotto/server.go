@@ -136,7 +136,7 @@ func (s *server) engineConfig() rtpengine.Config {
 		Addresses: everybody, Networks: networks, PortMin: m.Ports.Min, PortMax: m.Ports.Max, Rest: m.Rest,
 		MaxSessions:    m.MaxSessions,
 		SilenceTimeout: m.SilenceTimeout, HalfTimeout: m.HalfTimeout, Keep: s.store.KeepMedia, Log: s.log,
-		Pause: m.Pause, Plane: rtpengine.Plane(m.Plane), Pin: m.Pin,
+		Pause: m.Pause, Coalesce: m.Coalesce, Plane: rtpengine.Plane(m.Plane), Pin: m.Pin,
 		Timeout: func(id rtpengine.ID, why rtpengine.Reason) {
 			if p := s.told.Load(); p != nil {
 				p.MediaDead(id, why)
