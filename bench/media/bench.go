@@ -18,6 +18,7 @@ type bench struct {
 	soft    []int // the system's threads for what is left over on the relay's processor
 	lasting time.Duration
 	burst   time.Duration // packets leave at multiples of it; 0: when they are due
+	gather  time.Duration // packets gather at the relay's interfaces, whoever relays
 }
 
 // A sample is what one turn has shown.
@@ -29,12 +30,12 @@ type sample struct {
 }
 
 // newBench makes the phones.
-func newBench(lasting, burst time.Duration) (*bench, error) {
+func newBench(o options) (*bench, error) {
 	l, err := newLab()
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{lab: l, lasting: lasting, burst: burst}
+	b := &bench{lab: l, lasting: o.lasting, burst: o.burst, gather: o.coalesce}
 	if b.sink, err = newSink(); err == nil {
 		b.soft, err = tasksNamed(fmt.Sprintf("ksoftirqd/%d", relayCPU))
 	}
@@ -53,6 +54,9 @@ func newBench(lasting, burst time.Duration) (*bench, error) {
 // turn has a contestant relay for so many sessions, while f measures.
 func (b *bench) turn(c contestant, sessions int, f func(*relay) error) error {
 	fmt.Fprintf(os.Stderr, "%s %s, %d sessions\n", time.Now().Format(time.TimeOnly), c.name, sessions)
+	if err := b.lab.coalesce(b.gather); err != nil {
+		return err
+	}
 	r, err := c.start(b.lab)
 	if err != nil {
 		return err
@@ -149,6 +153,10 @@ func (b *bench) measure(r *relay, t demand) (s sample, err error) {
 	return s, err
 }
 
+// warmUp comes before what is measured (ours: a relay that follows the load, or
+// has the interfaces follow it, has found it).
+const warmUp = 250 * time.Millisecond
+
 // once is one turn.
 func (b *bench) once(r *relay, plan schedule) (sample, error) {
 	if pid := r.pid(); pid != 0 {
@@ -161,7 +169,7 @@ func (b *bench) once(r *relay, plan schedule) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	if _, err := plan.play(b.lasting/8, false); err != nil {
+	if _, err := plan.play(warmUp, false); err != nil {
 		return sample{}, err
 	}
 	began := b.cpu(r) // at once: a relay that follows the load must not see an end of it

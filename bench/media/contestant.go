@@ -55,8 +55,10 @@ const (
 	noRelay   = "no relay"
 	router    = "the system routes"
 	kernel    = "sotto, kernel"
+	kernelCo  = "sotto, kernel, coalesce 1 ms"
 	user      = "sotto, user space, no pause"
 	userPause = "sotto, user space, pause 1 ms"
+	userCo    = "sotto, user, coalesce 1 ms"
 	inC       = "C"
 	inCPause  = "C, pause 1 ms"
 	incumbent = "rtpengine, user space"
@@ -64,8 +66,8 @@ const (
 
 // contestants are all that can run here.
 func contestants(forward string, withIncumbent bool) []contestant {
-	sotto := func(plane string, pause time.Duration) func(*lab) (*relay, error) {
-		return func(l *lab) (*relay, error) { return startSotto(l, plane, pause, 1) }
+	sotto := func(plane string, pause, coalesce time.Duration) func(*lab) (*relay, error) {
+		return func(l *lab) (*relay, error) { return startSotto(l, plane, pause, coalesce, 1) }
 	}
 	baseline := func(pause time.Duration) func(*lab) (*relay, error) {
 		return func(l *lab) (*relay, error) {
@@ -76,9 +78,11 @@ func contestants(forward string, withIncumbent bool) []contestant {
 	all := []contestant{
 		{name: noRelay, start: nobody},
 		{name: router, start: nobody, routed: true},
-		{name: kernel, start: sotto("kernel", 0), setUp: true},
-		{name: user, start: sotto("user", 0), setUp: true},
-		{name: userPause, start: sotto("user", time.Millisecond), setUp: true, like: inCPause},
+		{name: kernel, start: sotto("kernel", 0, 0), setUp: true},
+		{name: kernelCo, start: sotto("kernel", 0, time.Millisecond)},
+		{name: user, start: sotto("user", 0, 0), setUp: true},
+		{name: userPause, start: sotto("user", time.Millisecond, 0), setUp: true, like: inCPause},
+		{name: userCo, start: sotto("user", time.Millisecond, time.Millisecond), like: inCPause},
 		{name: inC, start: baseline(0)},
 		{name: inCPause, start: baseline(time.Millisecond), like: inCPause},
 	}
@@ -93,8 +97,13 @@ func contestants(forward string, withIncumbent bool) []contestant {
 // withThreads are the contestants that can have several threads for packets.
 func withThreads(threads int, withIncumbent bool) []contestant {
 	all := []contestant{
-		{name: user, start: func(l *lab) (*relay, error) { return startSotto(l, "user", 0, threads) }},
-		{name: userPause, start: func(l *lab) (*relay, error) { return startSotto(l, "user", time.Millisecond, threads) }},
+		{name: user, start: func(l *lab) (*relay, error) { return startSotto(l, "user", 0, 0, threads) }},
+		{name: userPause, start: func(l *lab) (*relay, error) {
+			return startSotto(l, "user", time.Millisecond, 0, threads)
+		}},
+		{name: userCo, start: func(l *lab) (*relay, error) {
+			return startSotto(l, "user", time.Millisecond, time.Millisecond, threads)
+		}},
 	}
 	if withIncumbent {
 		all = append(all, contestant{
@@ -163,12 +172,13 @@ type engine struct {
 	out *bufio.Scanner
 }
 
-func startSotto(l *lab, plane string, pause time.Duration, threads int) (*relay, error) {
+func startSotto(l *lab, plane string, pause, coalesce time.Duration, threads int) (*relay, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	cmd := l.command(threads, self, "relay", "-at", l.at.String(), "-plane", plane, "-pause", pause.String(),
+		"-coalesce", coalesce.String(),
 		"-caller", l.parties[0].addr.String(), "-callee", l.parties[1].addr.String())
 	in, err := cmd.StdinPipe()
 	if err != nil {

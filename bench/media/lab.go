@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -173,6 +174,24 @@ func (l *lab) thread(from, e end) error {
 		}
 	}
 	l.napi = append(l.napi, pids...)
+	return nil
+}
+
+// coalesce has packets gather at the relay's interfaces for so long, whoever
+// relays. 0 leaves them to the relay; a killed one has not set them back.
+func (l *lab) coalesce(d time.Duration) error {
+	times := 0
+	if d > 0 {
+		times = 1
+	}
+	for _, e := range l.inner {
+		set := exec.Command("ip", "netns", "exec", e.ns, "sh", "-c", fmt.Sprintf(
+			"cd /sys/class/net/%s && echo %d >gro_flush_timeout && echo %d >napi_defer_hard_irqs",
+			e.dev, d.Nanoseconds(), times))
+		if out, err := set.CombinedOutput(); err != nil {
+			return fmt.Errorf("coalescing at %s: %w: %s", e.dev, err, out)
+		}
+	}
 	return nil
 }
 

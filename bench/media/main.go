@@ -36,6 +36,7 @@ type options struct {
 	stages   string
 	only     string
 	burst    time.Duration
+	coalesce time.Duration
 	halt     bool
 }
 
@@ -50,6 +51,7 @@ func main() {
 		flag.IntVar(&o.sessions, "sessions", 1000, "sessions")
 		flag.StringVar(&o.stages, "stages", "", "of rates,most,sessions,streams,processors; all if empty")
 		flag.DurationVar(&o.burst, "burst", 0, "have packets leave together, at multiples of this time")
+		flag.DurationVar(&o.coalesce, "coalesce", 0, "have packets gather for this time at the interfaces of every relay")
 		flag.BoolVar(&o.halt, "halt", false, "let the relay's processor halt when it has nothing to do")
 		flag.StringVar(&o.only, "only", "", "contestants whose name has this in it, separated by semicolons")
 		flag.Parse()
@@ -112,7 +114,7 @@ func compare(o options) (err error) {
 	if err != nil {
 		return err
 	}
-	b, err := newBench(o.lasting, o.burst)
+	b, err := newBench(o)
 	if err != nil {
 		return err
 	}

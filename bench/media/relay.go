@@ -39,6 +39,7 @@ func relayMain(args []string) error {
 	at := flags.String("at", "", "address of the relay")
 	plane := flags.String("plane", "user", "user or kernel")
 	pause := flags.Duration("pause", 0, "media.pause")
+	coalesce := flags.Duration("coalesce", 0, "media.coalesce")
 	parties := [2]netip.Addr{}
 	flags.TextVar(&parties[0], "caller", netip.Addr{}, "address of the callers")
 	flags.TextVar(&parties[1], "callee", netip.Addr{}, "address of the callees")
@@ -51,12 +52,15 @@ func relayMain(args []string) error {
 	}
 	e, err := rtpengine.New(rtpengine.Config{
 		Addresses: []rtpengine.Address{{Local: local, Advertised: local}}, PortMin: portMin, PortMax: portMax,
-		Plane: rtpengine.Plane(*plane), Pause: *pause, SilenceTimeout: time.Hour, HalfTimeout: time.Hour,
+		Plane: rtpengine.Plane(*plane), Pause: *pause, Coalesce: *coalesce, SilenceTimeout: time.Hour, HalfTimeout: time.Hour,
 	})
 	if err != nil {
 		return err
 	}
 	defer e.Close()
+	if _, _, err := e.Gathers(); err != nil {
+		return err
+	}
 	fmt.Println("ready")
 	return obey(e, parties, os.Stdin, os.Stdout)
 }

@@ -32,6 +32,7 @@ type soak struct {
 	life     time.Duration // of a session, on average
 	plane    string
 	pause    time.Duration
+	coalesce time.Duration
 	rest     time.Duration
 	urgent   bool // the relay has a real-time priority, as the phones have
 	out      io.Writer
@@ -47,6 +48,7 @@ func soakMain(args []string) error {
 	flags.DurationVar(&s.life, "life", 40*time.Second, "of a session, on average")
 	flags.StringVar(&s.plane, "plane", "kernel", "kernel or user")
 	flags.DurationVar(&s.pause, "pause", time.Millisecond, "media.pause, for user space")
+	flags.DurationVar(&s.coalesce, "coalesce", 0, "media.coalesce")
 	flags.DurationVar(&s.rest, "rest", 10*time.Second, "media.rest")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -88,6 +90,7 @@ type account struct {
 	sockets       int   // that are left
 	resident      []int // of the relay's process, bytes, at each row
 	p50, p99      time.Duration
+	gathered      int // at most, interfaces at which packets gathered
 }
 
 // run makes the network, lets calls come and go, and ends all.
@@ -266,7 +269,7 @@ func (k *soaking) row(a *account) (err error) {
 	a.sent, a.refused, a.arrived = k.traffic.sent.Load(), k.traffic.refused.Load(), h.total()
 	a.p50, a.p99 = h.quantile(0.5), h.quantile(0.99)
 	rss, s := resident(k.relay.cmd.Process.Pid), a.last
-	a.resident = append(a.resident, rss)
+	a.resident, a.gathered = append(a.resident, rss), max(a.gathered, s.Gathers)
 	passed := time.Since(k.began)
 	fmt.Fprintf(k.out, "%6.0f %7d %12d %9d %12d %10d %12d %8d %7.1f %7.1f %7d %7d %6d %6.1f\n", passed.Seconds(),
 		s.Begun, a.sent, a.refused, s.Relayed.Kernel, s.Relayed.User, a.arrived, int64(a.sent)-int64(a.arrived),
@@ -328,7 +331,7 @@ func (r *soakedRelay) start(k *soaking) error {
 	}
 	args := []string{
 		self, "soaked", "-at", k.lab.at.String(), "-plane", k.plane, "-pause", k.pause.String(),
-		"-rest", k.rest.String(), "-slots", strconv.Itoa(k.sessions),
+		"-coalesce", k.coalesce.String(), "-rest", k.rest.String(), "-slots", strconv.Itoa(k.sessions),
 		"-caller", k.lab.parties[0].addr.String(), "-callee", k.lab.parties[1].addr.String(),
 	}
 	if k.urgent { // from its first thread on: one that has it can wait for one that never has its turn

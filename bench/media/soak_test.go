@@ -27,24 +27,32 @@ func TestSoak(t *testing.T) {
 		t.Skip("it takes root, and some seconds")
 	}
 	t.Run("kernel", func(t *testing.T) {
-		if part := briefly(t, "kernel"); part < 0.9 {
+		if part := inKernel(briefly(t, "kernel", 0)); part < 0.9 {
 			t.Errorf("the kernel relayed only %.3f of the packets", part)
 		}
 	})
 	t.Run("user", func(t *testing.T) {
-		if part := briefly(t, "user"); part > 0 {
+		if part := inKernel(briefly(t, "user", 0)); part > 0 {
 			t.Errorf("the kernel relayed %.3f of the packets", part)
+		}
+	})
+	t.Run("gathered", func(t *testing.T) {
+		const some = 5 * time.Millisecond // in which ten come by each interface
+		if a := briefly(t, "kernel", some); a.gathered == 0 {
+			t.Error("no packets gathered")
 		}
 	})
 }
 
-// briefly soaks a plane for some seconds, and says which part of the packets
-// the kernel relayed.
-func briefly(t *testing.T, plane string) float64 {
+// inKernel is which part of the packets the kernel relayed.
+func inKernel(a account) float64 { return float64(a.last.Relayed.Kernel) / float64(a.sent) }
+
+// briefly soaks a plane for some seconds.
+func briefly(t *testing.T, plane string, coalesce time.Duration) account {
 	t.Helper()
 	s := soak{
 		lasting: 6 * time.Second, every: time.Second, sessions: 40, rate: 50, life: 2 * time.Second,
-		plane: plane, pause: time.Millisecond, rest: time.Second, out: t.Output(),
+		plane: plane, pause: time.Millisecond, coalesce: coalesce, rest: time.Second, out: t.Output(),
 	}
 	a, err := s.run()
 	if err != nil {
@@ -56,5 +64,5 @@ func briefly(t *testing.T, plane string) float64 {
 	if a.last.Begun < 100 || a.sent < 12000 {
 		t.Errorf("only %d calls and %d packets", a.last.Begun, a.sent)
 	}
-	return float64(a.last.Relayed.Kernel) / float64(a.sent)
+	return a
 }

@@ -24,6 +24,7 @@ type state struct {
 	Ports, Resting    int
 	Kept              int // sessions of which something is kept for the next process
 	Begun             int // sessions, since the start
+	Gathers           int // interfaces at which packets gather
 	Relayed           rtpengine.Relayed
 	Dropped           map[string]uint64 // by rule, of the sessions that have ended
 }
@@ -57,6 +58,7 @@ func soakedMain(args []string) error {
 	at := flags.String("at", "", "address of the relay")
 	plane := flags.String("plane", "user", "user or kernel")
 	pause := flags.Duration("pause", 0, "media.pause")
+	coalesce := flags.Duration("coalesce", 0, "media.coalesce")
 	rest := flags.Duration("rest", 0, "media.rest")
 	slots := flags.Int("slots", 1, "sessions at a time")
 	s := &soaked{kept: map[uint64][]byte{}}
@@ -73,8 +75,8 @@ func soakedMain(args []string) error {
 	s.slots = make([]rtpengine.ID, *slots)
 	s.e, err = rtpengine.New(rtpengine.Config{
 		Addresses: []rtpengine.Address{{Local: local, Advertised: local}}, PortMin: portMin, PortMax: portMax,
-		Rest: *rest, Plane: rtpengine.Plane(*plane), Pause: *pause, Keep: s.keep,
-		SilenceTimeout: time.Hour, HalfTimeout: time.Hour,
+		Rest: *rest, Plane: rtpengine.Plane(*plane), Pause: *pause, Coalesce: *coalesce,
+		Keep: s.keep, SilenceTimeout: time.Hour, HalfTimeout: time.Hour,
 	})
 	if err != nil {
 		return err
@@ -162,6 +164,7 @@ func (s *soaked) now() state {
 	st.Heap, st.Goroutines, st.Sessions = m.HeapInuse, runtime.NumGoroutine(), s.e.Sessions()
 	st.Ports, st.Resting = s.e.Ports()
 	st.Relayed = s.e.Relayed()
+	st.Gathers, _, _ = s.e.Gathers()
 	if files, err := os.ReadDir("/proc/self/fd"); err == nil {
 		st.Files = len(files) - 1 // the directory itself
 	}
