@@ -13,12 +13,13 @@ import (
 	"sotto/rtpengine"
 )
 
-// Where the parties of session i are, and the ports that relays may have.
+// Where the parties of session i are, and the ports that relays may have: a
+// fifth more than many sessions take, as an operator has it.
 const (
 	callerPort = 20000
 	calleePort = 40000
 	portMin    = 10000
-	portMax    = 59999
+	portMax    = 33999
 )
 
 // audio is the description of a party.
