@@ -16,9 +16,10 @@ import (
 	"time"
 )
 
-// Times of a command (ours). The daemon answers at once, if it runs.
+// Times of a command (ours). The daemon answers at once, if it runs and the
+// machine lets it.
 const (
-	answerTime = time.Second
+	answerTime = 10 * time.Second
 	pingEvery  = 50 * time.Millisecond
 )
 

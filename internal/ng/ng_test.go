@@ -94,9 +94,20 @@ func TestReady(t *testing.T) {
 	if err := c.Ready(10 * time.Second); err != nil || pings != 2 {
 		t.Errorf("%v after %d pings", err, pings)
 	}
-	c = daemon(t, func(string, string) []string { return nil })
-	if err := c.Ready(0); err == nil {
-		t.Error("who never answers is ready")
+	gone, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("udp", gone.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := New(conn).Ready(0); err == nil {
+		t.Error("who is not there is ready")
 	}
 }
 
