@@ -140,10 +140,12 @@ func TestReadersDoNotWait(t *testing.T) {
 	must(t, err)
 	defer other.Close()
 	other.SetMaxOpenConns(1)
+	_, err = s.db.Exec("PRAGMA busy_timeout = 60000")
+	must(t, err)
 	_, err = other.Exec("BEGIN IMMEDIATE")
 	must(t, err)
 	var writer sync.WaitGroup
-	writer.Go(func() { _ = s.SetSetting(bob, "protect_ip", "always") }) // waits for two seconds
+	writer.Go(func() { _ = s.SetSetting(bob, "protect_ip", "always") }) // waits for the other one
 	time.Sleep(100 * time.Millisecond)
 	read := make(chan struct{})
 	go func() {
@@ -153,7 +155,7 @@ func TestReadersDoNotWait(t *testing.T) {
 	}()
 	select {
 	case <-read:
-	case <-time.After(time.Second):
+	case <-time.After(10 * time.Second):
 		t.Error("a reader waits for a writer")
 	}
 	_, err = other.Exec("ROLLBACK")
