@@ -84,10 +84,7 @@ func TestEveryCallIsDone(t *testing.T) {
 // call is over: the caller hears of it first.
 func left(px *proxy.Proxy) proxy.Totals {
 	now := px.Totals()
-	for range 100 {
-		if now.Calls+now.Sessions+now.Ports == 0 {
-			break
-		}
+	for deadline := time.Now().Add(patience); now.Calls+now.Sessions+now.Ports > 0 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 		now = px.Totals()
 	}
