@@ -230,9 +230,9 @@ func play(t *testing.T, s stage, r relayer, a attack) (l loot) {
 		callee.send(rtpPacket(seq, "party"), toCallee)
 		volley(seq, toCallee, toCaller)
 	}
-	_, l.stolen = thief.drain()
+	_, l.stolen = thief.drain(0)
 	for _, u := range []udp{caller, callee} {
-		mine, party := u.drain()
+		mine, party := u.drain(talk)
 		l.injected += mine
 		l.lost += talk - party
 	}
@@ -253,11 +253,16 @@ func (u udp) hasRoom() {
 	}
 }
 
-// drain counts the packets that a socket has got.
-func (u udp) drain() (mine, party int) {
+// drain counts the packets that a socket gets. It waits for so many of a party,
+// and then for some time for what should not come.
+func (u udp) drain(want int) (mine, party int) {
 	b := make([]byte, 2000)
 	for {
-		_ = u.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		wait := patience
+		if party >= want {
+			wait = 100 * time.Millisecond
+		}
+		_ = u.SetReadDeadline(time.Now().Add(wait))
 		n, err := u.Read(b)
 		if err != nil {
 			return mine, party
@@ -348,7 +353,7 @@ func TestMovedParty(t *testing.T) {
 				talk(caller, 2)
 				moved := udp{s.phone(t, Caller), t}
 				moved.send(rtpPacket(3, "mine"), toCaller)
-				if mine, _ := callee.drain(); mine != 0 {
+				if mine, _ := callee.drain(0); mine != 0 {
 					t.Error("it is heard from where it has not said to be")
 				}
 				r.offer(moved)
@@ -356,7 +361,7 @@ func TestMovedParty(t *testing.T) {
 				talk(moved, 4)
 				talk(moved, 5)
 				caller.send(rtpPacket(6, "mine"), toCaller)
-				if mine, _ := callee.drain(); mine != 0 {
+				if mine, _ := callee.drain(0); mine != 0 {
 					t.Error("it is heard from where it has been")
 				}
 			})

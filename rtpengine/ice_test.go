@@ -40,6 +40,7 @@ func newICEPhone(t *testing.T, ip string, components int) *icePhone {
 			ice.WithLocalCredentials(p.own.Ufrag, p.own.Pwd),
 			ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
 			ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
+			ice.WithMaxBindingRequests(1000), // it does not give up before we do
 			ice.WithIPFilter(func(a net.IP) bool { return a.Equal(net.ParseIP(ip)) }),
 		)
 		if err != nil {

@@ -28,7 +28,6 @@ func relayTo(t testing.TB, ip string, c Config) (e *Engine, caller, callee *net.
 			t.Skipf("no %s here: %v", ip, err)
 		}
 		t.Cleanup(func() { _ = u.Close() })
-		_ = u.SetReadDeadline(time.Now().Add(patience))
 		return u
 	}
 	caller, callee = open(), open()
@@ -43,6 +42,7 @@ func crosses(t testing.TB, caller, callee *net.UDPConn, to netip.AddrPort, packe
 	if _, err := caller.WriteToUDPAddrPort(packet, to); err != nil {
 		t.Fatal(err)
 	}
+	_ = callee.SetReadDeadline(time.Now().Add(patience))
 	if _, _, err := callee.ReadFromUDPAddrPort(in); err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +82,7 @@ func TestRelayedHeaderIsOurs(t *testing.T) {
 				t.Fatal(err)
 			}
 			oob := make([]byte, 200)
+			_ = callee.SetReadDeadline(time.Now().Add(patience))
 			_, n, _, _, err := callee.ReadMsgUDPAddrPort(make([]byte, 100), oob)
 			if err != nil {
 				t.Fatal(err)

@@ -134,7 +134,9 @@ func TestFlowsOfTheDeadEnd(t *testing.T) {
 			t.Errorf("flows went on for %v", took)
 		}
 		c.e = pinnedEngine(t, pin, s) // late, but the flows are there
-		c.e.Restore(s.has())
+		if n := c.e.Restore(s.has()); n != 1 {
+			t.Fatalf("%d sessions restored", n)
+		}
 		eventuallyKernel(c)
 	})
 	t.Run("not known", func(t *testing.T) {

@@ -274,7 +274,7 @@ func TestDiagnosisWithoutAgreement(t *testing.T) {
 		c.says(Callee, word{})
 		c.both(3)
 		r = c.report()
-		r.At = r.At.Add(42 * time.Second)
+		r.At = r.Streams[0].Callee.LastMedia.Add(42 * time.Second)
 		const silent = "nothing has come from the callee's phone for 42s; before, it did"
 		if got := r.Diagnose(r.Streams[0], Callee); got != silent {
 			t.Errorf("of a party that went silent it is said %q", got)
@@ -293,16 +293,16 @@ func TestQualityInBothPlanes(t *testing.T) {
 		c.says(Caller, word{})
 		c.says(Callee, word{})
 		c.both(2)
-		c.steadily()
+		late := c.steadily()
 		c.speaks(Caller, 5, 101)
 		s := c.report().Streams[0]
 		in := s.Caller
 		if [4]uint64{in.Media, in.Events, in.Lost, in.Expected} != [4]uint64{102, 5, 10, 117} || in.Codec != "opus" {
 			t.Errorf("%+v", in)
 		}
-		// A busy machine takes a while; but were the clock taken for 8 kHz, each packet would be off by 50 ms.
-		if in.Jitter > 30*time.Millisecond {
-			t.Errorf("a steady stream of 48 kHz has a jitter of %v", in.Jitter)
+		// Were the clock taken for 8 kHz, each packet would be off by 50 ms.
+		if in.Jitter > late+10*time.Millisecond {
+			t.Errorf("a steady stream of 48 kHz has a jitter of %v, of which the machine made %v at most", in.Jitter, late)
 		}
 		if in.Forwarded != in.Packets || in.Score(s.Callee.Quality).MOS != 0 {
 			t.Errorf("%d of %d passed on, %+v", in.Forwarded, in.Packets, in.Score(s.Callee.Quality))
@@ -313,19 +313,24 @@ func TestQualityInBothPlanes(t *testing.T) {
 	})
 }
 
-// steadily has the caller send 100 packets of 48 kHz at their time; one in eleven is lost.
-func (c *talk) steadily() {
+// steadily has the caller send 100 packets of 48 kHz at their time; one in eleven
+// is lost. It says what jitter may come of the time that a packet took to be
+// counted, at most (RFC 3550 §6.4.1).
+func (c *talk) steadily() (jitter time.Duration) {
 	c.t.Helper()
-	began := time.Now()
+	began, before := time.Now(), time.Duration(0)
 	for i := range 100 {
 		if i%10 == 9 {
 			c.seq[Caller]++
 		}
 		time.Sleep(10 * time.Millisecond)
-		b := c.packet(Caller, 96, 0)
-		binary.BigEndian.PutUint32(b[4:], uint32(time.Since(began)*48000/time.Second))
+		b, at := c.packet(Caller, 96, 0), time.Since(began)
+		binary.BigEndian.PutUint32(b[4:], uint32(at*48000/time.Second))
 		c.sends(c.phone[Caller], Caller, b, c.to[Caller])
+		took := time.Since(began) - at
+		jitter, before = jitter+(max(took, before)-jitter)/16, took
 	}
+	return jitter
 }
 
 // The round trip is measured in two halves, though each party sees the
@@ -354,6 +359,7 @@ func TestRoundTripInBothPlanes(t *testing.T) {
 
 // The round trip is bounded in both planes by what comes of an answer: here by
 // 30 ms that the caller lets pass. The next packets confirm it, whoever relays them.
+// Only if the machine let more pass than a start takes, nothing is said.
 func TestRoundTripWithinInBothPlanes(t *testing.T) {
 	inBothPlanes(t, func(t *testing.T, c *talk) {
 		c.says(Caller, word{})
@@ -366,7 +372,8 @@ func TestRoundTripWithinInBothPlanes(t *testing.T) {
 			t.Errorf("at most %v, by a packet that is alone", q.Within)
 		}
 		c.both(goesOn)
-		if q := c.report().Streams[0].Caller; q.Within < 30*time.Millisecond || q.Within > took {
+		q := c.report().Streams[0].Caller
+		if slow := took > longStart && q.Within == 0; !slow && (q.Within < 30*time.Millisecond || q.Within > took) {
 			t.Errorf("at most %v, want from 30 ms to %v", q.Within, took)
 		}
 	})
