@@ -53,6 +53,7 @@ func TestMediaThatDiesEndsTheCall(t *testing.T) {
 				c.dies(p)
 				p.alice.over(p.dialled)
 				p.s.proc.says(mark, `call ended: no media.*`+c.why)
+				died = p.spoke(died)
 				p.hungUp(p.alice.host, died)
 				if c.lives != nil {
 					c.lives(p)
@@ -82,6 +83,24 @@ func (l *linphone) gets(sig syscall.Signal) {
 	if err := l.p.cmd.Process.Signal(sig); err != nil {
 		l.lab.t.Fatal(err)
 	}
+}
+
+// spoke is when both had last sent media before a moment: a phone that had no
+// turn may have been silent for a while already.
+func (p *pair) spoke(before time.Time) time.Time {
+	spoke := before
+	for _, h := range []*host{p.alice.host, p.bob.host} {
+		var last time.Time
+		for _, x := range since(h.allPackets(), p.from) {
+			if isRTP(x) && x.src.Addr() == h.ip && x.at.Before(before) {
+				last = x.at
+			}
+		}
+		if last.Before(spoke) {
+			spoke = last
+		}
+	}
+	return spoke
 }
 
 // hungUp fails unless the phone was sent a BYE that says why, and not before

@@ -100,6 +100,7 @@ func TestNoticeOnce(t *testing.T) {
 	mallory := s.sipp("mallory", "udp")
 	mallory.play("giveup", "bob", "-d", "300").succeeds()
 	mallory.play("giveup", "bob", "-d", "300").succeeds()
+	s.remembers("mallory", 2)
 	s.kill()
 	s.start()
 	back := time.Now()

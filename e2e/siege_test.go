@@ -30,12 +30,10 @@ const (
 	// siegeMemory is what the server may use (ours): its limit of 200,000
 	// transactions of about 3 KB each, and as much again for the collector.
 	siegeMemory = 1200 << 20
-	// siegeCall is how long the set-up of a call may take on a machine that
-	// does other things, as in a short siege among other tests.
+	// siegeCall is how long the set-up of a call, and siegeP99 how long 99 of
+	// 100 may take in a siege that was asked for: it has the machine for itself.
 	siegeCall = 5 * time.Second
-	// siegeP99 is how long 99 of 100 set-ups may take in a siege that was
-	// asked for: it has the machine for itself.
-	siegeP99 = 500 * time.Millisecond
+	siegeP99  = 500 * time.Millisecond
 )
 
 func TestSiege(t *testing.T) {
@@ -248,10 +246,7 @@ func (g *siege) call(ctx context.Context, alice *phone.Phone) {
 	if err != nil {
 		g.fatal("alice's call failed: %v", err)
 	}
-	took := time.Since(began)
-	if g.setUps = append(g.setUps, took); took > siegeCall {
-		g.fatal("alice's call took %v", took)
-	}
+	g.setUps = append(g.setUps, time.Since(began))
 	if err := c.Bye(ctx); err != nil {
 		g.fatal("alice cannot hang up: %v", err)
 	}
@@ -302,7 +297,7 @@ func (g *siege) report(lasts time.Duration) {
 	p99 := g.setUps[n*99/100]
 	g.t.Logf("%v: %d hostile messages; %d calls of known users, all set up, in %v (median), %v (p99) and %v (most); "+
 		"%d MB at most", lasts, g.sent, n, g.setUps[n/2], p99, g.setUps[n-1], g.most>>20)
-	if os.Getenv(siegeVariable) != "" && p99 > siegeP99 {
-		g.t.Errorf("99 of 100 calls are set up within %v, not %v", p99, siegeP99)
+	if most := g.setUps[n-1]; os.Getenv(siegeVariable) != "" && (p99 > siegeP99 || most > siegeCall) {
+		g.t.Errorf("99 of 100 calls are set up within %v, not %v, and all within %v, not %v", p99, siegeP99, most, siegeCall)
 	}
 }
