@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -11,9 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bpfs mounts a BPF file system.
+// bpfs mounts a BPF file system, and moves the test into a network namespace
+// with nothing but loopback: of this one other processes have programs, too, and
+// what these have left at a port drops what comes to it. The thread ends with
+// the test, and the namespace with it.
 func bpfs(t *testing.T) string {
 	t.Helper()
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("no network namespaces here: %v", err)
+	}
+	ip(t, "link set lo up")
 	dir := t.TempDir()
 	if err := unix.Mount("bpf", dir, "bpf", 0, "mode=0700"); err != nil {
 		t.Skipf("no BPF file system here: %v", err)
@@ -40,8 +49,7 @@ func pinnedEngine(t *testing.T, pin string, s *shelf) *Engine {
 // pinnedCall is a call over loopback that such an engine relays.
 func pinnedCall(t *testing.T, e *Engine) *kernelCall {
 	t.Helper()
-	s := stage{"lo", [2]string{"127.0.0.1", "127.0.0.1"}, [2]string{"127.0.0.1", "127.0.0.1"}, [2]string{}}
-	c := &kernelCall{t: t, e: e, caller: udp{s.phone(t, Caller), t}, callee: udp{s.phone(t, Callee), t}}
+	c := &kernelCall{t: t, e: e, caller: listen(t, "127.0.0.1"), callee: listen(t, "127.0.0.1")}
 	describe(t, e, c.caller.UDPConn, c.callee.UDPConn)
 	r, _ := e.Query(1)
 	c.to = [2]netip.AddrPort{r.Streams[0].Caller.Relay, r.Streams[0].Callee.Relay}
