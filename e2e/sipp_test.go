@@ -210,6 +210,8 @@ func (x *sipp) play(scenario, to string, more ...string) *run {
 		server, "-sf", x.scenario(scenario, to), "-t", mode, "-i", x.ip.String(), "-p", "5060",
 		"-mi", x.ip.String(), "-mp", strconv.Itoa(sippMedia), "-nostdin",
 		"-trace_err", "-error_file", r.messages + ".errors",
+		// That it had no turn for a while is no error of the call's.
+		"-watchdog_minor_threshold", "60000", "-watchdog_major_threshold", "60000",
 	}
 	if !x.lab.uncaptured {
 		args = append(args, "-trace_msg", "-message_file", r.messages)
