@@ -102,7 +102,6 @@ type script struct {
 	NoOffer                     bool   // the INVITE has no description
 	Method, Line                string // of a request inside the dialog, and a header of it
 	Status                      string // of a final response
-	Back                        int    // messages since the INVITE that an ACK or CANCEL is about
 	CSeq                        int    // of the part
 	Media                       int    // port in the description
 	Version                     int    // of the description
@@ -150,12 +149,6 @@ func (s script) URI() string { return s.ToURI() + s.URIParam + s.URIHeader }
 
 // ToURI is the URI of the To header.
 func (s script) ToURI() string { return "sip:" + s.To + "@" + s.Domain }
-
-// After is the script for an ACK or CANCEL so many messages after its INVITE.
-func (s script) After(messages int) script {
-	s.Back = messages
-	return s
-}
 
 // scenario fills in a scenario, which is a file of testdata or a definition in
 // within.xml, and returns the path of the result.
