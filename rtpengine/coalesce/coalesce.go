@@ -44,12 +44,11 @@ type Coalescer struct {
 	log    *slog.Logger
 	links  *netlink.Handle
 	queues queues
-	active atomic.Bool
+	known  map[int]*device // by index; run's own
 	stop   chan struct{}
 	wait   sync.WaitGroup
 
-	mu    sync.Mutex
-	known map[int]*device // by index
+	gathers atomic.Pointer[map[string]time.Duration] // by name, as Gathers says; it is replaced, never changed
 }
 
 // A device is an interface.
@@ -89,6 +88,7 @@ func open(most time.Duration, q queues, log *slog.Logger) (*Coalescer, error) {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
 	c := &Coalescer{most: most, log: log, links: h, queues: q, stop: make(chan struct{}), known: map[int]*device{}}
+	c.gathers.Store(&map[string]time.Duration{})
 	c.wait.Go(c.run)
 	return c, nil
 }
@@ -105,23 +105,15 @@ func Probe() error {
 
 // Active says that packets gather at some interface: whoever waits for them
 // need not have them gather once more. A nil Coalescer has none.
-func (c *Coalescer) Active() bool { return c != nil && c.active.Load() }
+func (c *Coalescer) Active() bool { return c != nil && len(*c.gathers.Load()) > 0 }
 
 // Gathers is how long packets gather, by interface; those that are left alone
-// are not in it. A nil Coalescer has none.
+// are not in it. A nil Coalescer has none. The map is not to be changed.
 func (c *Coalescer) Gathers() map[string]time.Duration {
 	if c == nil {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	all := map[string]time.Duration{}
-	for _, d := range c.known {
-		if d.wants > 0 {
-			all[d.name] = d.wants
-		}
-	}
-	return all
+	return *c.gathers.Load()
 }
 
 // Close leaves all interfaces as the system has them.
@@ -155,8 +147,6 @@ func (c *Coalescer) look(now time.Time) {
 	if err != nil {
 		return // the next time will tell; what is set holds
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	there := map[int]bool{}
 	for _, l := range all {
 		a := l.Attrs()
@@ -174,11 +164,13 @@ func (c *Coalescer) look(now time.Time) {
 		}
 	}
 	maps.DeleteFunc(c.known, func(index int, _ *device) bool { return !there[index] })
-	active := false
+	gathers := map[string]time.Duration{}
 	for _, d := range c.known {
-		active = active || d.wants > 0
+		if d.wants > 0 {
+			gathers[d.name] = d.wants
+		}
 	}
-	c.active.Store(active)
+	c.gathers.Store(&gathers)
 }
 
 // apply sets one interface. What cannot be set is said once.
