@@ -45,9 +45,17 @@ func (s *session) reconsider(now time.Time) {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
 	for _, t := range s.streams {
+		if !t.declined {
+			continue // without a look at its faces, once a second for each of thousands
+		}
+		t.declined = false
 		for side := range t.faces {
-			if f := &t.faces[side]; f.flow.declined != nil && f.flow.mayAsk(f.flow.declined.to, now) {
-				f.withdraw()
+			f := &t.faces[side]
+			if d := f.flow.declined; d != nil {
+				t.declined = true
+				if f.flow.mayAsk(d.to, now) {
+					f.withdraw()
+				}
 			}
 		}
 	}

@@ -203,6 +203,7 @@ func (t *stream) toKernel(in, out *face) bool {
 	f.taken, f.live = kernel.Counts{}, err == nil
 	if err != nil {
 		f.decline(r.To, epoch, now)
+		t.declined = true
 		return false
 	}
 	f.declined = nil

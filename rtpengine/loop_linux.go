@@ -195,7 +195,7 @@ func (p *poller) serve(fd int32) {
 		s.handle(b, addrOf(&p.from))
 		return
 	}
-	s.came.late += uint16(p.shed.after(fd, len(p.socks)))
+	s.came.late += uint32(p.shed.after(fd, len(p.socks)))
 }
 
 // open opens a socket on one address of the host.

@@ -14,6 +14,7 @@ type session struct {
 	id      ID
 	loop    *loop
 	awaited time.Time // since when media is: the beginning, or the end of a hold
+	patient time.Time // until when it cannot have died, as far as signalling goes; zero: not known
 	streams []*stream
 	addrs   [2]Address // where each party sends to; zero until it is known
 	aliases [2]alias
@@ -229,10 +230,13 @@ func (s *session) close(leave bool) {
 // died says that the media of the session is dead: once, and once more when an
 // offer or answer has come since. While a call rings its owner does not end it
 // for that; and who answers, or is off hold, is let have time to be heard.
+//
+// A session that is alive is not looked at again before it can have died:
+// thousands of them, once a second, would cost as much as some of their packets.
 func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool) {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
-	if s.told || s.ended {
+	if s.told || s.ended || now.Before(s.patient) {
 		return "", false
 	}
 	if s.onHold() && now.Sub(s.edited) < holdLimit {
@@ -257,6 +261,14 @@ func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool
 		s.told = true
 		return HalfMedia, true
 	}
+	left := holdLimit
+	if silence > 0 {
+		left = min(left, silence-min(caller, callee, now.Sub(s.edited)))
+	}
+	if half > 0 {
+		left = min(left, half-max(caller, callee))
+	}
+	s.patient = now.Add(left)
 	return "", false
 }
 
@@ -265,7 +277,9 @@ func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool
 const holdLimit = 24 * time.Hour
 
 // edit notes that signalling has changed the session.
-func (s *session) edit() { s.edits, s.edited, s.told = s.edits+1, time.Now(), false }
+func (s *session) edit() {
+	s.edits, s.edited, s.told, s.patient = s.edits+1, time.Now(), false, time.Time{}
+}
 
 // onHold says that nobody is to send anything: then silence means nothing.
 func (s *session) onHold() bool {

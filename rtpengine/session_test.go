@@ -83,11 +83,49 @@ func TestSilenceCountsFromTheEndOfAHold(t *testing.T) {
 		t.Fatal(why)
 	}
 	describe(up, audio(calleeIP, 5000))
+	if _, is := s.died(now, time.Minute, time.Hour); is {
+		t.Error("dead as the hold ends")
+	}
 	for after, want := range map[time.Duration]bool{10 * time.Second: false, 61 * time.Second: true} {
-		s.told, s.edited = false, now
+		s.told, s.edited, s.patient = false, now, time.Time{}
 		if _, is := s.died(now.Add(after), time.Minute, time.Hour); is != want {
 			t.Errorf("dead %v after the hold: %v", after, is)
 		}
+	}
+}
+
+// A session that was found alive is looked at again when it can have died, and
+// as soon as signalling has changed something.
+func TestAliveForAWhile(t *testing.T) {
+	e := deafEngine(t)
+	describe := func(port int, at netip.Addr) {
+		t.Helper()
+		if _, err := e.Offer(1, Body{SDP: audio(at, port)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Answer(1, Body{From: Callee, SDP: audio(at, port+2)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	describe(4000, callerIP)
+	s, now := e.sessions[1], time.Now()
+	look := func(after time.Duration) bool {
+		_, is := s.died(now.Add(after), time.Minute, 10*time.Second)
+		return is
+	}
+	if look(5*time.Second) || s.patient.Sub(s.awaited) != 10*time.Second {
+		t.Errorf("alive for %v after the beginning", s.patient.Sub(s.awaited))
+	}
+	describe(4000, netip.IPv4Unspecified())
+	if look(6*time.Second) || !s.awaited.Equal(now.Add(6*time.Second)) {
+		t.Error("that nobody need send is not seen before the session can have died")
+	}
+	describe(4000, callerIP)
+	if look(15 * time.Second) {
+		t.Error("the hold counts")
+	}
+	if !look(17 * time.Second) {
+		t.Error("half of it is silent for longer than 10 s, and alive")
 	}
 }
 

@@ -15,6 +15,7 @@ type stream struct {
 	secure   bool // SRTP, DTLS or ZRTP end to end: nothing is looked into
 	mux      bool // RTCP on the RTP port (RFC 5761)
 	rejected bool
+	declined bool // the kernel has, some flow of it (declined_linux.go)
 	faces    [2]face
 }
 
