@@ -60,7 +60,8 @@ const (
 	userPause = "sotto, user space, pause 1 ms"
 	userCo    = "sotto, user, coalesce 1 ms"
 	inC       = "C"
-	inCPause  = "C, pause 1 ms"
+	inCTwo    = "C, two threads"
+	inCPause  = "C, two threads, pause 1 ms"
 	incumbent = "rtpengine, user space"
 )
 
@@ -69,9 +70,9 @@ func contestants(forward string, withIncumbent bool) []contestant {
 	sotto := func(plane string, pause, coalesce time.Duration) func(*lab) (*relay, error) {
 		return func(l *lab) (*relay, error) { return startSotto(l, plane, pause, coalesce, 1) }
 	}
-	baseline := func(pause time.Duration) func(*lab) (*relay, error) {
+	baseline := func(threads int, pause time.Duration) func(*lab) (*relay, error) {
 		return func(l *lab) (*relay, error) {
-			return &relay{control: &inSource{l: l, program: forward, pause: pause}}, nil
+			return &relay{control: &inSource{l: l, program: forward, threads: threads, pause: pause}}, nil
 		}
 	}
 	nobody := func(*lab) (*relay, error) { return &relay{control: nothing{}}, nil }
@@ -80,11 +81,12 @@ func contestants(forward string, withIncumbent bool) []contestant {
 		{name: router, start: nobody, routed: true},
 		{name: kernel, start: sotto("kernel", 0, 0), setUp: true},
 		{name: kernelCo, start: sotto("kernel", 0, time.Millisecond)},
-		{name: user, start: sotto("user", 0, 0), setUp: true},
+		{name: user, start: sotto("user", 0, 0), setUp: true, like: inCTwo},
 		{name: userPause, start: sotto("user", time.Millisecond, 0), setUp: true, like: inCPause},
 		{name: userCo, start: sotto("user", time.Millisecond, time.Millisecond), like: inCPause},
-		{name: inC, start: baseline(0)},
-		{name: inCPause, start: baseline(time.Millisecond), like: inCPause},
+		{name: inC, start: baseline(1, 0)},
+		{name: inCTwo, start: baseline(2, 0), like: inCTwo},
+		{name: inCPause, start: baseline(2, time.Millisecond), like: inCPause},
 	}
 	if withIncumbent {
 		all = append(all, contestant{
@@ -133,6 +135,7 @@ func fixed(first, n int) []pair {
 type inSource struct {
 	l       *lab
 	program string
+	threads int
 	pause   time.Duration
 }
 
@@ -141,7 +144,7 @@ func (c *inSource) add(first, n int) ([]pair, error) { return fixed(first, n), n
 
 // launch starts the baseline with its sessions.
 func (c *inSource) launch(n int) (*exec.Cmd, error) {
-	cmd := c.l.command(1, c.program, strconv.FormatInt(c.pause.Microseconds(), 10), strconv.Itoa(n),
+	cmd := c.l.command(1, c.program, strconv.Itoa(c.threads), strconv.FormatInt(c.pause.Microseconds(), 10), strconv.Itoa(n),
 		c.l.at.String(), strconv.Itoa(portMin), c.l.parties[0].addr.String(), strconv.Itoa(callerPort),
 		c.l.parties[1].addr.String(), strconv.Itoa(calleePort))
 	_, err := begin(cmd)

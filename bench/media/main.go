@@ -144,7 +144,7 @@ func compare(o options) (err error) {
 // compile makes the baseline of its source; it is run from the root of the repository.
 func compile(dir string) (string, error) {
 	out := filepath.Join(dir, "forward")
-	c := exec.Command("cc", "-O2", "-Wall", "-o", out, "bench/media/baseline/forward.c")
+	c := exec.Command("cc", "-O2", "-Wall", "-pthread", "-o", out, "bench/media/baseline/forward.c")
 	if text, err := c.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("compiling the baseline: %w: %s", err, text)
 	}

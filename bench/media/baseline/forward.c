@@ -1,9 +1,13 @@
 /* The baseline of bench-media: what a relay of media costs when it is nothing
  * but that. A socket for each port, epoll, recvfrom, sendto. It checks the
- * source and counts what RFC 3550 counts, as every relay must; it knows no
- * signalling, no RTCP, no second loop.
+ * source and counts what RFC 3550 counts, as every relay must, and packets leave
+ * as Sotto sends them; it knows no signalling, no RTCP, no second loop.
  *
- * forward PAUSE_US SESSIONS LOCAL PORT CALLER PORT CALLEE PORT
+ * forward THREADS PAUSE_US SESSIONS LOCAL PORT CALLER PORT CALLEE PORT
+ *
+ * Of two threads the second does nothing. It stands for the one that every relay
+ * has that is told which calls there are: as soon as threads share open files,
+ * the system counts references to a file in each call that uses it.
  *
  * Session i has the ports PORT+4i toward the caller and PORT+4i+2 toward the
  * callee; the parties are at their PORT+i. With a pause it lets packets gather.
@@ -11,6 +15,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,9 +53,14 @@ static struct sockaddr_in at(const char *ip, int port)
 static int open_at(struct sockaddr_in a)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), buffer = 64 << 10;
+	int ttl = 64, tos = 0xb8, mtu = IP_PMTUDISC_OMIT; /* rtpengine/loop_linux.go */
 	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0)
 		fail("socket");
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer) < 0 ||
+	    setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl) < 0 ||
+	    setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof tos) < 0 ||
+	    setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &mtu, sizeof mtu) < 0)
+		fail("socket option");
 	return fd;
 }
 
@@ -100,10 +110,20 @@ static void relay(struct stream *s)
 	sendto(s->out, b, n, MSG_DONTWAIT, (struct sockaddr *)&s->to, sizeof s->to);
 }
 
+static void *nothing(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc != 9)
+	pthread_t second;
+	if (argc != 10)
 		return 2;
+	if (atoi(*++argv) > 1 && pthread_create(&second, NULL, nothing, NULL) != 0)
+		fail("thread");
 	int pause_us = atoi(argv[1]), n = atoi(argv[2]), ep = epoll_create1(0);
 	struct stream *all = calloc(2 * n, sizeof *all);
 	for (int i = 0; i < n; i++) {
