@@ -27,8 +27,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -370,18 +372,15 @@ func (e *Engine) watch() {
 // dead lists the sessions that have just been found dead.
 func (e *Engine) dead(now time.Time) map[ID]Reason {
 	e.mu.Lock()
-	all := make(map[ID]*session, len(e.sessions))
-	for id, s := range e.sessions {
-		all[id] = s
-	}
+	all := slices.Collect(maps.Values(e.sessions))
 	e.mu.Unlock()
 	found := map[ID]Reason{}
-	for id, s := range all {
+	for _, s := range all {
 		if e.kernel != nil {
 			s.reconsider(now)
 		}
 		if why, ok := s.died(now, e.cfg.SilenceTimeout, e.cfg.HalfTimeout); ok {
-			found[id] = why
+			found[s.id] = why
 		}
 	}
 	return found
