@@ -144,7 +144,8 @@ func (c *inSource) add(first, n int) ([]pair, error) { return fixed(first, n), n
 
 // launch starts the baseline with its sessions.
 func (c *inSource) launch(n int) (*exec.Cmd, error) {
-	cmd := c.l.command(1, c.program, strconv.Itoa(c.threads), strconv.FormatInt(c.pause.Microseconds(), 10), strconv.Itoa(n),
+	cmd := c.l.command(
+		1, c.program, strconv.Itoa(c.threads), strconv.FormatInt(c.pause.Microseconds(), 10), strconv.Itoa(n),
 		c.l.at.String(), strconv.Itoa(portMin), c.l.parties[0].addr.String(), strconv.Itoa(callerPort),
 		c.l.parties[1].addr.String(), strconv.Itoa(calleePort))
 	_, err := begin(cmd)
