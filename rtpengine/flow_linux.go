@@ -42,7 +42,7 @@ type arrivals struct {
 	max            uint32
 	stamp, tick    uint32
 	failed         uint32 // packets that the system did not take
-	late           uint32 // packets that were dropped (shed_linux.go)
+	late           uint16 // packets that were dropped (shed_linux.go), or as many as it holds
 	payload        uint8
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -195,7 +196,9 @@ func (p *poller) serve(fd int32) {
 		s.handle(b, addrOf(&p.from))
 		return
 	}
-	s.came.late += uint32(p.shed.after(fd, len(p.socks)))
+	if n := p.shed.after(fd, len(p.socks)); n > 0 {
+		s.came.late = uint16(min(int(s.came.late)+n, math.MaxUint16))
+	}
 }
 
 // open opens a socket on one address of the host.
