@@ -12,9 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"sotto/internal/ethtool"
 )
 
 // The processors: phones have one, the relay and what the system does for it
@@ -153,10 +154,9 @@ func (l *lab) build() error {
 // generic receive offload and the sender does not cut segments. Nothing is
 // aggregated: that takes a socket that asks for it.
 func (l *lab) thread(from, e end) error {
-	const setTSO, setGRO = 0x1f, 0x2c // ETHTOOL_STSO, ETHTOOL_SGRO
 	if err := errors.Join(
-		inside(from.ns, func() error { return offload(from.dev, setTSO, 0) }),
-		inside(e.ns, func() error { return offload(e.dev, setGRO, 1) }),
+		inside(from.ns, func() error { return ethtool.Set(from.dev, ethtool.TSO, false) }),
+		inside(e.ns, func() error { return ethtool.Set(e.dev, ethtool.GRO, true) }),
 	); err != nil {
 		return fmt.Errorf("receive queue at %s: %w", e.dev, err)
 	}
@@ -191,28 +191,6 @@ func (l *lab) coalesce(d time.Duration) error {
 		if out, err := set.CombinedOutput(); err != nil {
 			return fmt.Errorf("coalescing at %s: %w: %s", e.dev, err, out)
 		}
-	}
-	return nil
-}
-
-// offload sets one of the offloads of an interface.
-func offload(dev string, command, on uint32) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }() // nothing was written
-	value := struct{ command, data uint32 }{command, on}
-	var req struct {
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}
-	copy(req.name[:], dev)
-	req.data = unsafe.Pointer(&value)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL,
-		uintptr(unsafe.Pointer(&req))); errno != 0 {
-		return errno
 	}
 	return nil
 }

@@ -14,10 +14,11 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"sotto/internal/ethtool"
 )
 
 // patience is for what happens soon on a machine that is not busy.
@@ -47,32 +48,10 @@ func newPair(t *testing.T) *pair {
 	if p.from, err = net.InterfaceByName("from"); err == nil {
 		p.to, err = net.InterfaceByName("to")
 	}
-	const setTSO, setGRO = 0x1f, 0x2c // ETHTOOL_STSO, ETHTOOL_SGRO
-	if err := errors.Join(err, ethtool("from", setTSO, 0), ethtool("to", setGRO, 1)); err != nil {
+	if err := errors.Join(err, ethtool.Set("from", ethtool.TSO, false), ethtool.Set("to", ethtool.GRO, true)); err != nil {
 		t.Skipf("no receive queue: %v", err)
 	}
 	return p
-}
-
-// ethtool sets an offload of an interface.
-func ethtool(name string, command, on uint32) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	value := [2]uint32{command, on}
-	req := struct {
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}{data: unsafe.Pointer(&value)}
-	copy(req.name[:], name)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req)))
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }
 
 // busy has some thousand packets a second come by the interface, until the
@@ -117,16 +96,11 @@ func (p *pair) gathers() (all []time.Duration) {
 		p.t.Skip(err)
 	}
 	defer n.close()
-	found, err := n.request(napiGet, unix.NLM_F_DUMP, nl.NewRtAttr(napiIfindex, nl.Uint32Attr(uint32(p.to.Index)))).
-		Execute(unix.NETLINK_GENERIC, n.family)
+	found, err := n.dump(p.to.Index)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	for _, m := range found {
-		attrs, err := nl.ParseRouteAttrAsMap(m[nl.SizeofGenlmsg:])
-		if err != nil {
-			p.t.Fatal(err)
-		}
+	for _, attrs := range found {
 		d := time.Duration(nl.NativeEndian().Uint32(attrs[napiGROFlushTimeout].Value))
 		if times := nl.NativeEndian().Uint32(attrs[napiDeferHardIRQs].Value); times != deferred(d) {
 			p.t.Errorf("with %v interrupts are deferred %d times", d, times)

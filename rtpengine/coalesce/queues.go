@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -89,8 +90,8 @@ func (n *netdev) request(command uint8, flags int, attrs ...*nl.RtAttr) *nl.Netl
 	return r
 }
 
-// ids are the queues of an interface.
-func (n *netdev) ids(index int) (all []uint32, err error) {
+// dump is what the system says of each queue of an interface.
+func (n *netdev) dump(index int) (all []map[uint16]syscall.NetlinkRouteAttr, err error) {
 	found, err := n.request(napiGet, unix.NLM_F_DUMP, nl.NewRtAttr(napiIfindex, nl.Uint32Attr(uint32(index)))).
 		Execute(unix.NETLINK_GENERIC, n.family)
 	if err != nil {
@@ -101,9 +102,7 @@ func (n *netdev) ids(index int) (all []uint32, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if id, ok := attrs[napiID]; ok && len(id.Value) == 4 {
-			all = append(all, nl.NativeEndian().Uint32(id.Value))
-		}
+		all = append(all, attrs)
 	}
 	return all, nil
 }
@@ -117,12 +116,14 @@ func (n *netdev) gather(id uint32, d time.Duration) error {
 }
 
 func (n *netdev) set(index int, _ string, d time.Duration) error {
-	ids, err := n.ids(index)
-	if errors.Is(err, unix.ENODEV) || err == nil && len(ids) == 0 {
+	found, err := n.dump(index)
+	if errors.Is(err, unix.ENODEV) || err == nil && len(found) == 0 {
 		return errGone
 	}
-	for _, id := range ids {
-		err = errors.Join(err, n.gather(id, d))
+	for _, q := range found {
+		if id := q[napiID].Value; len(id) == 4 {
+			err = errors.Join(err, n.gather(nl.NativeEndian().Uint32(id), d))
+		}
 	}
 	return err
 }
