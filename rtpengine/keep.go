@@ -3,6 +3,7 @@ package rtpengine
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -89,17 +90,14 @@ func (e *Engine) keep() {
 	e.mu.Lock()
 	ended := e.gone
 	e.gone = nil
-	all := make(map[ID]*session, len(e.sessions))
-	for id, s := range e.sessions {
-		all[id] = s
-	}
+	all := slices.Collect(maps.Values(e.sessions))
 	e.mu.Unlock()
 	for _, id := range ended {
 		changes[uint64(id)] = nil
 	}
-	for id, s := range all {
+	for _, s := range all {
 		if text := s.unkept(); text != nil {
-			changes[uint64(id)] = text
+			changes[uint64(s.id)] = text
 		}
 	}
 	if len(changes) == 0 {

@@ -151,9 +151,8 @@ func (p *poller) sleep(events []unix.EpollEvent) int {
 }
 
 // rest lets packets gather after a round that has served n, unless they do so
-// at the interface. Go's other
-// goroutines have processors of their own (reserve); they are let have this one,
-// too, from time to time, not in each pause.
+// at the interface. Go's other goroutines have processors of their own
+// (reserve); they are let have this one, too, from time to time, not in each pause.
 func (p *poller) rest(n int) {
 	pause, passed := p.pace.after(n, time.Now())
 	if passed {

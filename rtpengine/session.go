@@ -253,20 +253,21 @@ func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool
 		}
 	}
 	caller, callee := now.Sub(heard[Caller]), now.Sub(heard[Callee])
+	both, one := min(caller, callee, now.Sub(s.edited)), max(caller, callee) // are silent for so long
 	switch {
-	case silence > 0 && min(caller, callee, now.Sub(s.edited)) > silence:
+	case silence > 0 && both > silence:
 		s.told = true
 		return NoMedia, true
-	case half > 0 && max(caller, callee) > half:
+	case half > 0 && one > half:
 		s.told = true
 		return HalfMedia, true
 	}
 	left := holdLimit
 	if silence > 0 {
-		left = min(left, silence-min(caller, callee, now.Sub(s.edited)))
+		left = min(left, silence-both)
 	}
 	if half > 0 {
-		left = min(left, half-max(caller, callee))
+		left = min(left, half-one)
 	}
 	s.patient = now.Add(left)
 	return "", false
