@@ -98,14 +98,13 @@ func contestants(forward string, withIncumbent bool) []contestant {
 
 // withThreads are the contestants that can have several threads for packets.
 func withThreads(threads int, withIncumbent bool) []contestant {
+	sotto := func(pause, coalesce time.Duration) func(*lab) (*relay, error) {
+		return func(l *lab) (*relay, error) { return startSotto(l, "user", pause, coalesce, threads) }
+	}
 	all := []contestant{
-		{name: user, start: func(l *lab) (*relay, error) { return startSotto(l, "user", 0, 0, threads) }},
-		{name: userPause, start: func(l *lab) (*relay, error) {
-			return startSotto(l, "user", time.Millisecond, 0, threads)
-		}},
-		{name: userCo, start: func(l *lab) (*relay, error) {
-			return startSotto(l, "user", time.Millisecond, time.Millisecond, threads)
-		}},
+		{name: user, start: sotto(0, 0)},
+		{name: userPause, start: sotto(time.Millisecond, 0)},
+		{name: userCo, start: sotto(time.Millisecond, time.Millisecond)},
 	}
 	if withIncumbent {
 		all = append(all, contestant{

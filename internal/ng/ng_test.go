@@ -9,17 +9,23 @@ import (
 	"time"
 )
 
-// daemon answers each command with what say makes of it.
-func daemon(t *testing.T, say func(cookie, command string) []string) *Client {
+// joined are two sockets of which the second sends to the first.
+func joined(t *testing.T) (there *net.UDPConn, here net.Conn) {
 	t.Helper()
 	there, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	here, err := net.Dial("udp", there.LocalAddr().String())
-	if err != nil {
+	if here, err = net.Dial("udp", there.LocalAddr().String()); err != nil {
 		t.Fatal(err)
 	}
+	return there, here
+}
+
+// daemon answers each command with what say makes of it.
+func daemon(t *testing.T, say func(cookie, command string) []string) *Client {
+	t.Helper()
+	there, here := joined(t)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -94,14 +100,7 @@ func TestReady(t *testing.T) {
 	if err := c.Ready(10 * time.Second); err != nil || pings != 2 {
 		t.Errorf("%v after %d pings", err, pings)
 	}
-	gone, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.Dial("udp", gone.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	gone, conn := joined(t)
 	defer conn.Close()
 	if err := gone.Close(); err != nil {
 		t.Fatal(err)
