@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -163,7 +162,7 @@ func (c *Coalescer) look(now time.Time) {
 			c.apply(a.Index, d, wants)
 		}
 	}
-	maps.DeleteFunc(c.known, func(index int, _ *device) bool { return !there[index] })
+	c.forget(there)
 	gathers := map[string]time.Duration{}
 	for _, d := range c.known {
 		if d.wants > 0 {
@@ -171,6 +170,20 @@ func (c *Coalescer) look(now time.Time) {
 		}
 	}
 	c.gathers.Store(&gathers)
+}
+
+// forget is for interfaces that are down or gone. One that is up again may find
+// nobody who sets it back.
+func (c *Coalescer) forget(but map[int]bool) {
+	for index, d := range c.known {
+		if but[index] {
+			continue
+		}
+		if d.wants > 0 {
+			c.apply(index, d, 0)
+		}
+		delete(c.known, index)
+	}
 }
 
 // apply sets one interface. What cannot be set is said once.

@@ -208,6 +208,37 @@ func TestCoalescerTakesOver(t *testing.T) {
 	}
 }
 
+// An interface that was down when the engine ended is up again without.
+func TestInterfaceThatIsDown(t *testing.T) {
+	p := newPair(t)
+	link := func(state string) {
+		t.Helper()
+		if out, err := exec.Command("ip", "link", "set", "to", state).CombinedOutput(); err != nil {
+			t.Fatalf("%s", out)
+		}
+	}
+	for name, q := range ways(t) {
+		c, err := open(10*time.Millisecond, q, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := p.busy()
+		p.says(c)
+		link("down")
+		for deadline := time.Now().Add(patience); c.Gathers()["to"] > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: packets gather where none come", name)
+			}
+		}
+		end()
+		c.Close()
+		link("up")
+		if slices.Max(p.gathers()) > 0 {
+			t.Errorf("%s: packets gather for nobody", name)
+		}
+	}
+}
+
 // An interface that is gone is none to complain of, and /sys of another
 // namespace is not written to.
 func TestQueuesOfOthers(t *testing.T) {
