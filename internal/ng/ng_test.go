@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -49,9 +50,9 @@ func daemon(t *testing.T, say func(cookie, command string) []string) *Client {
 }
 
 func TestAsk(t *testing.T) {
-	var asked string
+	asked := make(chan string, 1)
 	c := daemon(t, func(cookie, command string) []string {
-		asked = command
+		asked <- command
 		return []string{
 			"0 d6:result5:error12:error-reason4:latee", // to an earlier command
 			cookie + " d3:sdp5:v=0\r\n7:streamsld4:porti7eee6:result2:oke",
@@ -59,10 +60,11 @@ func TestAsk(t *testing.T) {
 	})
 	got, err := c.Ask("offer", map[string]any{"sdp": "v=0", "ICE": "remove", "flags": []string{"a", "bc"}})
 	if want := (map[string]string{"sdp": "v=0\r\n", "result": "ok"}); err != nil || !maps.Equal(got, want) {
-		t.Errorf("%v, %q, want %q", err, got, want)
+		t.Fatalf("%v, %q, want %q", err, got, want)
 	}
-	if want := "d3:ICE6:remove7:command5:offer5:flagsl1:a2:bce3:sdp3:v=0e"; asked != want {
-		t.Errorf("asked %s, want %s", asked, want)
+	const want = "d3:ICE6:remove7:command5:offer5:flagsl1:a2:bce3:sdp3:v=0e"
+	if command := <-asked; command != want {
+		t.Errorf("asked %s, want %s", command, want)
 	}
 	if _, err := c.Ask("offer", map[string]any{"port": 7}); err == nil {
 		t.Error("a number was sent, of which nobody knows how")
@@ -90,15 +92,15 @@ func TestAskInVain(t *testing.T) {
 
 // The daemon is waited for, but not for ever.
 func TestReady(t *testing.T) {
-	pings := 0
+	var pings atomic.Int32
 	c := daemon(t, func(cookie, _ string) []string {
-		if pings++; pings == 1 {
+		if pings.Add(1) == 1 {
 			return []string{cookie + " d6:result5:errore"}
 		}
 		return []string{cookie + " d6:result4:ponge"}
 	})
-	if err := c.Ready(10 * time.Second); err != nil || pings != 2 {
-		t.Errorf("%v after %d pings", err, pings)
+	if err := c.Ready(10 * time.Second); err != nil || pings.Load() != 2 {
+		t.Errorf("%v after %d pings", err, pings.Load())
 	}
 	gone, conn := joined(t)
 	defer conn.Close()
