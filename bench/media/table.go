@@ -29,7 +29,11 @@ var stages = []stage{
 
 // all runs the stages that are asked for, contestants in turns, and writes the tables.
 func (b *bench) all(o options, who []contestant) error {
-	fmt.Printf("load of the machine at the start: %s", load())
+	m, err := newMachine()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%v\nload of the machine at the start: %s", m, load())
 	for _, s := range stages {
 		if o.stages != "" && !slices.Contains(strings.Split(o.stages, ","), s.name) {
 			continue
@@ -243,7 +247,7 @@ func limit(name string, all, theirs []search) string {
 	return text
 }
 
-func middle(all []int) int {
+func middle[T cmp.Ordered](all []T) T {
 	sorted := slices.Sorted(slices.Values(all))
 	return sorted[len(sorted)/2]
 }
