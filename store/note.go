@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"sotto/internal/aor"
 )
@@ -29,7 +30,7 @@ func (s *Store) Note(notes []Note) error {
 	}
 	hashes := s.newPairs(key, notes)
 	var kept []Silenced
-	err = s.write(func(ctx context.Context, tx *sql.Tx) (err error) {
+	err = s.writeWithin(notesTime(len(notes)), func(ctx context.Context, tx *sql.Tx) (err error) {
 		for h := range hashes {
 			if _, err = tx.ExecContext(ctx, insertRecent, []byte(h), day); err != nil {
 				return err
@@ -54,6 +55,14 @@ func (s *Store) Note(notes []Note) error {
 	})
 	return nil
 }
+
+// noteTime is how much longer a write may take for each note in it (ours: some
+// ten times what one takes).
+const noteTime = 5 * time.Millisecond
+
+// notesTime bounds the writing of so many notes. It grows with them: notes that
+// were not written in time are tried again, all of them, and would be for ever.
+func notesTime(n int) time.Duration { return writeTimeout + time.Duration(n)*noteTime }
 
 // newPairs are the hashes of who turned to whom, but for those that are there
 // already. The caller holds writing.
