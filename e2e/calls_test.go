@@ -105,7 +105,6 @@ func talkInEveryMode(s *server, alice, bob softphone) {
 		talk(s, alice, bob, m)
 	}
 	s.idle()
-	s.relayed()
 }
 
 // talk is one call from dialling to hanging up, and what the links showed.
@@ -124,6 +123,9 @@ func talk(s *server, alice, bob softphone, m mode) {
 	bob.plays(calleeTone)
 	audible(alice.place())
 	audible(bob.place())
+	if m.name != "neither" {
+		s.relayed()
+	}
 	if m.caller == "always" {
 		bob.hangsUp()
 	} else {

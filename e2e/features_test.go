@@ -78,9 +78,9 @@ func hold(t *testing.T, plane string) {
 	p.alice.plays(callerTone)
 	audible(p.alice.host)
 	audible(p.bob.host)
+	p.s.relayed()
 	p.bob.hangsUp()
 	p.ends()
-	p.s.relayed()
 	eventually(t, "bob has heard alice", func() bool { return p.bob.hears(callerTone) })
 	eventually(t, "alice has heard bob", func() bool { return p.alice.hears(calleeTone) })
 }
@@ -219,6 +219,7 @@ func (p *pair) connected(carol *linphone, rung, bobs int) {
 	p.bob.plays(callerTone)
 	audible(carol.host)
 	audible(p.bob.host)
+	p.s.relayed()
 	p.bob.hangsUp()
 	carol.over(mark)
 	eventually(t, "carol has heard bob", func() bool { return carol.hears(callerTone) })
@@ -232,5 +233,4 @@ func (p *pair) connected(carol *linphone, rung, bobs int) {
 		}
 	}
 	p.s.idle()
-	p.s.relayed()
 }

@@ -89,24 +89,28 @@ func (s *server) pinDir() string {
 // (audible waits for 60 of each).
 const aCall = 100
 
-// relayed fails unless the packets of the server's calls, since it started,
-// were relayed by the plane that the lab has. In the kernel all are but the
-// first of each phone, RTCP and STUN.
+// relayed waits until the packets of the server's calls, since it started, were
+// relayed by the plane that the lab has. In the kernel all are but the first of
+// each phone, RTCP and STUN. How many are the first depends on how busy the
+// machine is, so this is best asked while there is a call.
 func (s *server) relayed() {
 	t := s.lab.t
 	t.Helper()
-	kernel, user := s.status("kernel packets"), s.status("user packets")
-	t.Logf("relayed with plane %s: %d packets in the kernel, %d in user space", s.lab.plane, kernel, user)
-	switch s.lab.plane {
-	case userPlane:
-		if kernel > 0 || user < aCall {
-			t.Errorf("%d packets were relayed in the kernel, %d in user space", kernel, user)
+	var kernel, user int
+	defer func() {
+		t.Helper()
+		t.Logf("relayed with plane %s: %d packets in the kernel, %d in user space", s.lab.plane, kernel, user)
+	}()
+	eventually(t, "the plane has relayed the packets", func() bool {
+		kernel, user = s.status("kernel packets"), s.status("user packets")
+		switch s.lab.plane {
+		case userPlane:
+			return kernel == 0 && user >= aCall
+		case kernelPlane:
+			return kernel >= aCall && user <= kernel/4
 		}
-	case kernelPlane:
-		if kernel < aCall || user > kernel/4 {
-			t.Errorf("only %d packets were relayed in the kernel, %d in user space", kernel, user)
-		}
-	}
+		return true
+	})
 }
 
 // TestPlaneOfOneCall has the operator take one call into user space, where its

@@ -54,6 +54,7 @@ func restart(t *testing.T, transport, plane string) {
 	alice.plays(callerTone)
 	audible(alice.host)
 	audible(bob.host)
+	s.relayed()
 	bob.hangsUp()
 	alice.over(dialled)
 	bob.over(rung)
@@ -62,7 +63,6 @@ func restart(t *testing.T, transport, plane string) {
 	bob.noTrace(alice.host, from, bob.heard(rung))
 	alice.noTrace(bob.host, from, alice.heard(dialled))
 	s.idle()
-	s.relayed()
 }
 
 // comesBack waits until the phone has registered again. linphonec tries once

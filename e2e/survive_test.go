@@ -101,6 +101,7 @@ func surviveIn(s *server, alice *baresip, bob *linphone, end func(*server) time.
 	audible(bob.host)
 	s.gap(r, bob.host, alice.host)
 	s.gap(r, alice.host, bob.host)
+	s.relayed()
 	bob.hangsUp()
 	alice.over(dialled)
 	bob.over(rung)
@@ -108,7 +109,6 @@ func surviveIn(s *server, alice *baresip, bob *linphone, end func(*server) time.
 	alice.noTrace(bob.host, from, alice.heard(dialled))
 	bob.noTrace(alice.host, from, bob.heard(rung))
 	s.idle()
-	s.relayed()
 }
 
 // An outage is when a server ended, when the next one was started, and how
