@@ -37,7 +37,7 @@ struct entry {
 	__u32 payload, pad1[2];
 	__u8 frame[12]; // the next hop's address on the link, and ours
 	__u32 raddr[4], saddr[4], daddr[4]; // IPv4 in the last word
-	__u32 hop[4]; // the next hop: a gateway, or the party itself; IPv4 in the first word
+	__u64 hop[2]; // the next hop: a gateway, or the party itself; IPv4 in its first four bytes
 	// What the kernel counts.
 	__u64 packets, bytes, last, jitter;
 	__u32 max, stamp;
@@ -260,9 +260,17 @@ int relay(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC; // up, to a socket of this host
 	if (direct)
 		return bpf_redirect(to.oif, 0);
-	struct bpf_redir_neigh hop = {.nh_family = (to.flags & HOP6) ? AF_INET6 : AF_INET};
-	__builtin_memcpy(hop.ipv6_nh, to.hop, sizeof(to.hop));
-	return bpf_redirect_neigh(to.oif, &hop, sizeof(hop), 0); // with a next hop no route is looked up
+	// Whole words: without CAP_PERFMON the verifier of 6.1 refuses to have the second
+	// half of one written when it knows bounds of the first.
+	union {
+		struct bpf_redir_neigh neigh;
+		__u64 word[3];
+	} hop;
+	__u64 low = to.hop[0], high = to.hop[1];
+	hop.word[0] = low << 32 | ((to.flags & HOP6) ? AF_INET6 : AF_INET);
+	hop.word[1] = high << 32 | low >> 32;
+	hop.word[2] = high >> 32;
+	return bpf_redirect_neigh(to.oif, &hop.neigh, sizeof(hop.neigh), 0); // with a next hop no route is looked up
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";
