@@ -10,13 +10,14 @@
 # bench-media  relaying, beside rtpengine, a forwarder in C and no relay, in the same run (root)
 # attacks  attacks on the media of calls, and on rtpengine's in the same run
 # soak   2,000 relayed sessions for ten minutes while calls come and go; each packet is accounted for (root)
+# kernels  the tests of the kernel's media plane on Debian's kernels, in virtual machines (Debian)
 # bench-flood  users' calls while 20,000 hostile datagrams a second come in
 # ks     do a stranger's times over real sockets tell a recipient's state? prints p-values
 # bench-sip  registrations and calls, beside Kamailio in the same run
 
 FUZZTIME ?= 60s
 
-.PHONY: try demo test race check fuzz mutants bench bench-media soak bench-sip leaktest-kamailio attacks bench-flood ks
+.PHONY: try demo test race check fuzz mutants bench bench-media soak bench-sip leaktest-kamailio attacks kernels bench-flood ks
 
 try:
 	go run ./cmd/sotto try
@@ -58,6 +59,10 @@ leaktest-kamailio:
 attacks:
 	command -v rtpengine >/dev/null || apt-get install -y -qq --no-install-recommends rtpengine-daemon
 	ATTACK_PEERS=1 go test -count=1 -v -run 'TestAttacks|TestMovedParty' ./rtpengine
+
+kernels:
+	scripts/kernels.sh
+
 bench-flood:
 	scripts/bench-flood.sh
 
