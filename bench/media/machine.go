@@ -1,20 +1,20 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// What a machine is like that no relay can change. Between one virtual machine
+// A machine is what no relay can change. Between one virtual machine
 // and the next both differ by ten times, and the ratios of relays with them.
 type machine struct {
 	call time.Duration // a system call that does nothing
-	wake time.Duration // from one processor a thread of the other
+	wake time.Duration // from the phones' processor a thread of the relay's
 }
 
 func (m machine) String() string {
@@ -24,65 +24,67 @@ func (m machine) String() string {
 
 // rounds of each measurement, of which the middle one counts.
 const (
-	rounds = 101
-	calls  = 100 // a round
+	rounds = 201
+	calls  = 100                    // a round
+	lull   = 200 * time.Microsecond // before a wake-up, until the thread sleeps
 )
 
 // newMachine measures the machine.
-func newMachine() (m machine, err error) {
-	var there, back [2]int // pipes
-	if err := errors.Join(unix.Pipe2(there[:], unix.O_CLOEXEC), unix.Pipe2(back[:], unix.O_CLOEXEC)); err != nil {
-		return m, fmt.Errorf("pipe: %w", err)
-	}
-	defer func() {
-		for _, fd := range slices.Concat(there[:], back[:]) {
-			_ = unix.Close(fd) // nothing is kept there
-		}
-	}()
-	echo := make(chan error)
-	go func() { echo <- bounce(phonesCPU, there[0], back[1], func() {}) }()
+func newMachine() (machine, error) {
+	wake, err := wakeUp()
+	return machine{systemCall(), wake}, err
+}
+
+func systemCall() time.Duration {
 	var taken []time.Duration
-	began := time.Now()
-	err = bounce(relayCPU, back[0], there[1], func() {
-		taken = append(taken, time.Since(began)/2)
-		began = time.Now()
-	})
-	if err = errors.Join(err, <-echo); err != nil {
-		return m, err
-	}
-	m.wake = middle(taken)
-	taken = taken[:0]
 	for range rounds {
-		began := time.Now()
+		began := clock()
 		for range calls {
 			_, _, _ = unix.RawSyscall(unix.SYS_GETPPID, 0, 0, 0) // never fails
 		}
-		taken = append(taken, time.Since(began)/calls)
+		taken = append(taken, time.Duration(clock()-began)/calls)
 	}
-	m.call = middle(taken)
-	return m, nil
+	return middle(taken)
 }
 
-// bounce writes to a pipe whenever something comes from the other, on one
-// processor and before other programs, and calls got. Who begins has written
-// once already.
-func bounce(cpu, from, to int, got func()) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with its priority
-		err := errors.Join(pin(0, cpu), realTime(0, relayPriority))
-		b := []byte{0}
-		if cpu == relayCPU {
-			_, no := unix.Write(to, b)
+// wakeUp is how long after a write to a pipe its reader has read.
+func wakeUp() (time.Duration, error) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return 0, fmt.Errorf("pipe: %w", err)
+	}
+	defer func() { _, _ = unix.Close(pipe[0]), unix.Close(pipe[1]) }() // nothing is kept there
+	var taken []time.Duration
+	sleeper := bound(relayCPU, relayPriority, func() (err error) {
+		var stamp [8]byte
+		for range rounds {
+			_, no := unix.Read(pipe[0], stamp[:])
+			taken = append(taken, time.Duration(clock()-binary.NativeEndian.Uint64(stamp[:])))
 			err = errors.Join(err, no)
 		}
+		return err
+	})
+	waker := bound(phonesCPU, phonesPriority, func() (err error) {
 		for range rounds {
-			_, no1 := unix.Read(from, b)
-			got()
-			_, no2 := unix.Write(to, b)
-			err = errors.Join(err, no1, no2)
+			for until := clock() + uint64(lull); clock() < until; { // as the phones, it does not sleep
+			}
+			_, no := unix.Write(pipe[1], binary.NativeEndian.AppendUint64(nil, clock()))
+			err = errors.Join(err, no)
 		}
-		done <- err
+		return err
+	})
+	if err := errors.Join(<-waker, <-sleeper); err != nil {
+		return 0, err
+	}
+	return middle(taken), nil
+}
+
+// bound does something on one processor and before other programs.
+func bound(cpu, priority int, do func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its priority
+		done <- errors.Join(pin(0, cpu), realTime(0, priority), do())
 	}()
-	return <-done
+	return done
 }
