@@ -20,7 +20,8 @@ var layers = []string{
 	"proxy/guard", "proxy/wire", "proxy/receipt", "proxy/leak", "proxy/resolve",
 	"rtpengine", "rtpengine/kernel", "rtpengine/coalesce", "location", "store",
 	"tokens", "configs",
-	"internal/memnet", "internal/stun", "internal/aor", "internal/ks", "internal/torture", "internal/ng", "internal/ethtool",
+	"internal/memnet", "internal/stun", "internal/aor", "internal/ks", "internal/torture", "internal/ng",
+	"internal/ethtool",
 }
 
 // only says who may import a library.
