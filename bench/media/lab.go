@@ -254,6 +254,21 @@ func realTime(pid, priority int) error {
 	return nil
 }
 
+// bound does something on a thread of its own, on one processor and before other
+// programs. What is said at the end is why it did not.
+func bound(cpu, priority int, do func()) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its priority
+		err := errors.Join(pin(0, cpu), realTime(0, priority))
+		if err == nil {
+			do()
+		}
+		done <- err
+	}()
+	return done
+}
+
 // urgent gives all threads of a program a real-time priority; 0 takes it away.
 // While sessions are set up they have none: threads of one priority do not
 // share a processor, and one of them may wait for another.

@@ -4,14 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A machine is what no relay can change. Between one virtual machine
-// and the next both differ by ten times, and the ratios of relays with them.
+// A machine is what no relay can change. From one virtual machine to the next
+// these differ by ten times, and the ratios of relays with them.
 type machine struct {
 	call time.Duration // a system call that does nothing
 	wake time.Duration // from the phones' processor a thread of the relay's
@@ -55,36 +54,28 @@ func wakeUp() (time.Duration, error) {
 	}
 	defer func() { _, _ = unix.Close(pipe[0]), unix.Close(pipe[1]) }() // nothing is kept there
 	var taken []time.Duration
-	sleeper := bound(relayCPU, relayPriority, func() (err error) {
+	var read, written error
+	sleeper := bound(relayCPU, relayPriority, func() {
 		var stamp [8]byte
 		for range rounds {
-			_, no := unix.Read(pipe[0], stamp[:])
+			_, err := unix.Read(pipe[0], stamp[:])
 			taken = append(taken, time.Duration(clock()-binary.NativeEndian.Uint64(stamp[:])))
-			err = errors.Join(err, no)
+			read = errors.Join(read, err)
 		}
-		return err
 	})
-	waker := bound(phonesCPU, phonesPriority, func() (err error) {
+	waker := bound(phonesCPU, phonesPriority, func() {
 		for range rounds {
 			for until := clock() + uint64(lull); clock() < until; { // as the phones, it does not sleep
 			}
-			_, no := unix.Write(pipe[1], binary.NativeEndian.AppendUint64(nil, clock()))
-			err = errors.Join(err, no)
+			_, err := unix.Write(pipe[1], binary.NativeEndian.AppendUint64(nil, clock()))
+			written = errors.Join(written, err)
 		}
-		return err
 	})
-	if err := errors.Join(<-waker, <-sleeper); err != nil {
+	if err := errors.Join(<-waker, written); err != nil {
+		return 0, err // nobody wakes the sleeper: it ends with the program
+	}
+	if err := errors.Join(<-sleeper, read); err != nil {
 		return 0, err
 	}
 	return middle(taken), nil
-}
-
-// bound does something on one processor and before other programs.
-func bound(cpu, priority int, do func() error) <-chan error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with its priority
-		done <- errors.Join(pin(0, cpu), realTime(0, priority), do())
-	}()
-	return done
 }

@@ -2,9 +2,7 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"time"
 
@@ -59,15 +57,7 @@ func newSchedule(parties []*party, flows, rate int, burst time.Duration) schedul
 // play sends for a while what the schedule says; stamped, or as packets that
 // are not counted. It says how many were sent.
 func (s schedule) play(lasting time.Duration, stamped bool) (sent int, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with its priority
-		if err = errors.Join(pin(0, phonesCPU), realTime(0, phonesPriority)); err == nil {
-			sent = s.pace(lasting, stamped)
-		}
-	}()
-	<-done
+	err = <-bound(phonesCPU, phonesPriority, func() { sent = s.pace(lasting, stamped) })
 	return sent, err
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"math"
-	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -29,29 +28,16 @@ type traffic struct {
 	sent    atomic.Uint64 // that the relay's receive queue had room for
 	refused atomic.Uint64 // that it had none for
 	stop    atomic.Bool
-	done    chan struct{}
-	err     error
+	done    <-chan error
 }
 
 // begin starts the sender.
-func (t *traffic) begin() {
-	t.done = make(chan struct{})
-	go func() {
-		defer close(t.done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with its priority
-		if t.err = pin(0, phonesCPU); t.err == nil {
-			if t.err = realTime(0, phonesPriority); t.err == nil {
-				t.run()
-			}
-		}
-	}()
-}
+func (t *traffic) begin() { t.done = bound(phonesCPU, phonesPriority, t.run) }
 
 // end stops the sender, and says why it could not send.
 func (t *traffic) end() error {
 	t.stop.Store(true)
-	<-t.done
-	return t.err
+	return <-t.done
 }
 
 // burstEvery is how often packets are sent (ours: a soak asks what is lost, not
