@@ -103,6 +103,29 @@ func TestCertainSearchKeepsChanceOut(t *testing.T) {
 	}
 }
 
+// The last 64 bits of an address are found where they are no number that is in any packet.
+func TestInterfaceIdentifiers(t *testing.T) {
+	for _, c := range []struct {
+		address        string
+		found, certain bool
+	}{
+		{"2001:db8:77::f", false, false},
+		{"2001:db8:77::f:1:0:1", false, false},
+		{"2001:db8:77::c633:641f", true, false},
+		{"2001:db8:77::1:c633:641f", true, true},
+		{"2001:db8:77:5a:91c3:7e4d:a6f2:b0c", true, true},
+	} {
+		id := netip.MustParseAddr(c.address).AsSlice()[8:]
+		packet := slices.Concat([]byte{0x80, 0xc8, 0, 6}, id, []byte{0, 0})
+		if got := foundAs(Find(packet, c.address), "last 64 bits"); got != c.found {
+			t.Errorf("%s: found %v", c.address, got)
+		}
+		if got := len(NewCertain(c.address).Find(packet)) > 0; got != c.certain {
+			t.Errorf("%s: found for certain %v", c.address, got)
+		}
+	}
+}
+
 func TestSearchFindsWhereItBegins(t *testing.T) {
 	l := Find([]byte("Ünïcode, then ALICES-laptop"), "alices-laptop")
 	if len(l) != 1 || l[0].At != strings.Index("Ünïcode, then ALICES-laptop", "ALICES") {

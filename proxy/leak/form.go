@@ -6,6 +6,7 @@
 package leak
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -28,7 +29,7 @@ type Form struct {
 	before, after string
 
 	// chance says that what is no secret can be this form: noise, if it has no more than four
-	// octets of the marker, or another address, of which it is a part.
+	// octets of the marker that are not zero, or another address, of which it is a part.
 	chance bool
 	// digits are what may not stand beside Text where chance is to be kept out; "": it cannot be.
 	digits string
@@ -42,7 +43,8 @@ const (
 // Forms lists the ways in which a marker (a text, or an IP address) can leave in a message or a
 // packet: as text, percent-encoded, in hexadecimal, in Base64 at each of its three alignments;
 // an address also in network order, reversed, as one number, and as STUN writes it (RFC 8489
-// §14.2). Forms shorter than four octets are left out: they are found in any noise.
+// §14.2). Forms of fewer than four octets are left out, as are the last 64 bits of an address of
+// which fewer than four octets are not zero: they are found in any noise.
 func Forms(marker string) []Form {
 	forms := []Form{{Name: "text", Text: []byte(marker), Fold: true}}
 	forms = append(forms, encoded("", []byte(marker))...)
@@ -150,7 +152,11 @@ func addressForms(a netip.Addr) []Form {
 			Form{Name: "STUN, xor-mapped", Text: xored, chance: true},
 			Form{Name: "dashes", Text: []byte(strings.ReplaceAll(a.String(), ".", "-"))})
 	} else {
-		forms = append(forms, Form{Name: "last 64 bits", Text: raw[8:]})
+		// The identifier of ::f is seven zeros and an octet, as a counter is, or a report of RTCP.
+		id := raw[8:]
+		if set := len(id) - bytes.Count(id, []byte{0}); set >= 4 {
+			forms = append(forms, Form{Name: "last 64 bits", Text: id, chance: set == 4})
+		}
 	}
 	return forms
 }

@@ -30,10 +30,11 @@ func (s *Stage) Phone(name string, change ...func(*phone.Config)) *Phone {
 	return s.phoneAt(netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + len(s.phones))}), Server, name, change)
 }
 
-// Phone6 is Phone over IPv6.
+// Phone6 is Phone over IPv6. The address ends in an identifier as a real phone's does (RFC 7217),
+// and not in zeros, which are found in any packet.
 func (s *Stage) Phone6(name string, change ...func(*phone.Config)) *Phone {
 	s.t.Helper()
-	ip := netip.MustParseAddr("2001:db8:77::").As16()
+	ip := netip.MustParseAddr("2001:db8:77:5a:91c3:7e4d:a6f2:b00").As16()
 	ip[15] = byte(10 + len(s.phones))
 	return s.phoneAt(netip.AddrFrom16(ip), Server6, name, change)
 }
