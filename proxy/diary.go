@@ -60,23 +60,28 @@ func (d *diary) turn() {
 		return
 	}
 	notes := d.notes
-	entered := d.p.ledger.enter(entry{"strangers' calls", func() error { return d.write(notes) }})
+	entered := d.p.ledger.enter(entry{"strangers' calls", func() error {
+		written, err := d.write(notes)
+		notes = notes[written:]
+		return err
+	}})
 	if !entered {
 		d.p.log.Warn("not written: the ledger is full", "what", "strangers' calls", "count", len(notes))
 	}
 	d.notes, d.writing = nil, entered
 }
 
-// write writes notes, if the disk takes them, and arranges the notices.
-func (d *diary) write(notes []store.Note) error {
-	err := d.p.store.Note(notes)
-	if errors.Is(err, store.ErrUnavailable) {
-		return err // the ledger tries again, and what comes meanwhile waits
-	}
-	for _, n := range notes {
-		if c := n.Silenced; err == nil && !n.Decoy && !c.Notified {
+// write writes notes, as many as the disk takes, and arranges the notices of
+// those. The ledger tries again with the others, and what comes meanwhile waits.
+func (d *diary) write(notes []store.Note) (written int, err error) {
+	written, err = d.p.store.Note(notes)
+	for _, n := range notes[:written] {
+		if c := n.Silenced; !n.Decoy && !c.Notified {
 			d.p.notices.schedule(d.p, c.Recipient, []store.Silenced{c}, c.At)
 		}
+	}
+	if errors.Is(err, store.ErrUnavailable) {
+		return written, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -84,7 +89,7 @@ func (d *diary) write(notes []store.Note) error {
 	if !d.closed {
 		d.wait()
 	}
-	return err
+	return written, err
 }
 
 // close has the ledger write what is left.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"time"
+	"slices"
 
 	"sotto/internal/aor"
 )
@@ -17,10 +17,26 @@ type Note struct {
 	Decoy    bool // the call was not silenced, or there is nobody to tell of it
 }
 
-// Note writes notes of calls, all or none, in one transaction. Whatever is kept
-// of a call, if anything, the disk has as much to do. What is of users who are
-// no more is left out.
-func (s *Store) Note(notes []Note) error {
+// Note writes notes of calls and returns how many are written: a group of them
+// after the other, each in a transaction of its own, until the disk does not take
+// one. Whatever is kept of a call, if anything, the disk has as much to do. What
+// is of users who are no more is left out.
+func (s *Store) Note(notes []Note) (written int, err error) {
+	for group := range slices.Chunk(notes, notesAtOnce) {
+		if err := s.noteGroup(group); err != nil {
+			return written, err
+		}
+		written += len(group)
+	}
+	return written, nil
+}
+
+// notesAtOnce bounds a transaction, which must end within writeTimeout and for
+// which all other writes wait (ours: some 10 ms on an idle machine).
+const notesAtOnce = 128
+
+// noteGroup writes some notes, all or none.
+func (s *Store) noteGroup(notes []Note) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	day := today()
@@ -30,7 +46,7 @@ func (s *Store) Note(notes []Note) error {
 	}
 	hashes := s.newPairs(key, notes)
 	var kept []Silenced
-	err = s.writeWithin(notesTime(len(notes)), func(ctx context.Context, tx *sql.Tx) (err error) {
+	err = s.write(func(ctx context.Context, tx *sql.Tx) (err error) {
 		for h := range hashes {
 			if _, err = tx.ExecContext(ctx, insertRecent, []byte(h), day); err != nil {
 				return err
@@ -55,14 +71,6 @@ func (s *Store) Note(notes []Note) error {
 	})
 	return nil
 }
-
-// noteTime is how much longer a write may take for each note in it (ours: some
-// ten times what one takes).
-const noteTime = 5 * time.Millisecond
-
-// notesTime bounds the writing of so many notes. It grows with them: notes that
-// were not written in time are tried again, all of them, and would be for ever.
-func notesTime(n int) time.Duration { return writeTimeout + time.Duration(n)*noteTime }
 
 // newPairs are the hashes of who turned to whom, but for those that are there
 // already. The caller holds writing.

@@ -19,7 +19,7 @@ func TestNothingIsReadForWhoWasTold(t *testing.T) {
 		pending  int
 	}{{true, 0}, {false, 1}} {
 		call := Silenced{Recipient: bob, Caller: "a@b.example", At: time.Now(), Notified: who.notified}
-		must(t, s.Note([]Note{{Silenced: call}}))
+		must(t, second(s.Note([]Note{{Silenced: call}})))
 		calls, err := s.PendingNotices(bob)
 		must(t, err)
 		if len(calls) != who.pending {
@@ -62,7 +62,7 @@ func TestNotes(t *testing.T) {
 			Note{Silenced: Silenced{Recipient: gone, Caller: "a@b.example", At: at}},
 			Note{Silenced: Silenced{Recipient: gone, Caller: "d@b.example", At: at}, Decoy: true})
 	}
-	must(t, s.Note(notes))
+	must(t, second(s.Note(notes)))
 	calls, err := s.PendingNotices(bob)
 	must(t, err)
 	if len(calls) != maxSilenced || calls[0].At.Unix() != 3 || calls[0].Caller != "a@b.example" {
@@ -84,9 +84,9 @@ func TestTellings(t *testing.T) {
 	must(t, s.AddUser(carol, "x"))
 	began := time.Unix(1_800_000_000, 0)
 	for _, to := range []aor.AOR{bob, carol, bob} {
-		must(t, s.Note([]Note{{Silenced: Silenced{Recipient: to, Caller: "a@b.example", At: began, Verified: true}}}))
-		must(t, s.Note([]Note{{Silenced: Silenced{Recipient: to, Caller: "c@d.example", At: began}}}))
-		must(t, s.Note([]Note{{Silenced: Silenced{Recipient: to, Caller: "quiet", At: began, Notified: true}}}))
+		must(t, second(s.Note([]Note{{Silenced: Silenced{Recipient: to, Caller: "a@b.example", At: began, Verified: true}}})))
+		must(t, second(s.Note([]Note{{Silenced: Silenced{Recipient: to, Caller: "c@d.example", At: began}}})))
+		must(t, second(s.Note([]Note{{Silenced: Silenced{Recipient: to, Caller: "quiet", At: began, Notified: true}}})))
 		calls, err := s.PendingNotices(to)
 		must(t, err)
 		must(t, s.MarkNotified([]int64{calls[0].ID, calls[1].ID}, began))

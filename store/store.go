@@ -166,12 +166,7 @@ func (s *Store) exec(query string, args ...any) error {
 
 // write runs several writes, all or none, like exec.
 func (s *Store) write(do func(context.Context, *sql.Tx) error) error {
-	return s.writeWithin(writeTimeout, do)
-}
-
-// writeWithin is write for more than what writeTimeout is meant for.
-func (s *Store) writeWithin(most time.Duration, do func(context.Context, *sql.Tx) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), most)
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	return unavailable(s.tx(ctx, func(tx *sql.Tx) error { return do(ctx, tx) }))
 }

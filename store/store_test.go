@@ -68,7 +68,7 @@ func writes(s *Store, bob, carol aor.AOR) map[string]func() error {
 		},
 		"recent call": func() error { return s.Remember(bob, carol) },
 		"silenced call": func() error {
-			return s.Note([]Note{{Silenced: Silenced{Recipient: bob, Caller: "m", At: time.Now()}}})
+			return second(s.Note([]Note{{Silenced: Silenced{Recipient: bob, Caller: "m", At: time.Now()}}}))
 		},
 		"snapshot": func() error { return s.SaveSnapshot("x", []byte("y")) },
 		"media":    func() error { return s.KeepMedia(map[uint64][]byte{1: []byte("x")}) },
@@ -330,7 +330,7 @@ func TestDeletedUserLeavesNothing(t *testing.T) {
 	if got := s.Settings(bob); got != (Settings{}) || got.ProtectIP != Always || got.RingStrangers {
 		t.Errorf("%+v", got)
 	}
-	if err := s.Note([]Note{{Silenced: Silenced{Recipient: bob, At: time.Now()}}}); err != nil {
+	if _, err := s.Note([]Note{{Silenced: Silenced{Recipient: bob, At: time.Now()}}}); err != nil {
 		t.Errorf("a call of nobody's: %v; it must not be tried again", err)
 	}
 }
