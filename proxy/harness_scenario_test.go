@@ -5,9 +5,11 @@ import (
 	"context"
 	"flag"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
+	"sotto/proxy/leak"
 	"sotto/proxy/phone"
 	"sotto/proxy/proxytest"
 )
@@ -90,15 +92,44 @@ func (w *leakStage) begins() {
 	w.bob.Forget()
 }
 
-// clean searches what both got since the last time.
-func (w *leakStage) clean(t *testing.T, name string) {
+// shows plays a scenario and searches what both got. Four octets of an address are found in noise
+// about once in two hundred runs of all scenarios: they count if they are found when the scenario
+// is played once more.
+func (w *leakStage) shows(t *testing.T, name string, play func()) {
 	t.Helper()
+	found := w.found(play)
+	if !slices.ContainsFunc(found, func(l learned) bool { return !l.Noise }) && len(found) > 0 {
+		t.Logf("%s: is it noise? %v", name, found)
+		again := w.found(play)
+		found = slices.DeleteFunc(found, func(l learned) bool { return !slices.ContainsFunc(again, l.is) })
+	}
+	for _, l := range found {
+		t.Errorf("%s: %v", name, l)
+	}
+}
+
+// learned is what one party received of the other.
+type learned struct {
+	by string
+	leak.Leak
+}
+
+func (l learned) String() string { return l.by + " received " + l.Leak.String() }
+
+// is says that the same was learned by the same.
+func (l learned) is(m learned) bool { return l.by == m.by && l.Marker == m.Marker && l.Form == m.Form }
+
+// found plays, from the beginning, and returns what both got.
+func (w *leakStage) found(play func()) (all []learned) {
+	w.begins()
+	play()
 	w.Wait(time.Second)
 	for _, p := range [][2]*proxytest.Phone{{w.alice, w.bob}, {w.bob, w.alice}} {
 		for _, l := range p[0].Knows(p[1]) {
-			t.Errorf("%s: %s received of %s: %v", name, p[0].User, p[1].User, l)
+			all = append(all, learned{p[0].User, l})
 		}
 	}
+	return all
 }
 
 // scenario picks the scenarios to be played; see the mutants.
@@ -112,16 +143,16 @@ func TestLeaksWithinACall(t *testing.T) {
 				continue
 			}
 			for _, by := range []string{"caller", "callee"} {
-				w.begins()
-				out, in := w.alice.Connect(w.bob)
-				a, b := out, in
-				if by == "callee" {
-					a, b = in, out
-				}
-				w.plays(sc, a, b)
-				a.HangsUp()
-				b.IsHungUp()
-				w.clean(t, sc.name+", by the "+by)
+				w.shows(t, sc.name+", by the "+by, func() {
+					out, in := w.alice.Connect(w.bob)
+					a, b := out, in
+					if by == "callee" {
+						a, b = in, out
+					}
+					w.plays(sc, a, b)
+					a.HangsUp()
+					b.IsHungUp()
+				})
 			}
 		}
 	})
@@ -237,9 +268,7 @@ func TestLeaksBeforeAndWithoutACall(t *testing.T) {
 			if !picked.MatchString(b.name) {
 				continue
 			}
-			w.begins()
-			b.play(w)
-			w.clean(t, b.name)
+			w.shows(t, b.name, func() { b.play(w) })
 		}
 	})
 }

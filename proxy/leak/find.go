@@ -12,6 +12,9 @@ type Leak struct {
 	Marker string
 	Form   string
 	At     int // offset in the data
+
+	// Noise says that four octets of noise can be it: once in a gigabyte or so they are.
+	Noise bool
 }
 
 // String says what was found and where.
@@ -34,6 +37,7 @@ type Search struct {
 type pattern struct {
 	marker string
 	form   Form
+	noise  bool // see Leak
 }
 
 // A table finds patterns by the four octets that they begin with; no form is shorter.
@@ -56,11 +60,12 @@ func newSearch(markers []string, certain bool) *Search {
 	s := &Search{exact: table{at: map[uint32][]int{}}, folded: table{at: map[uint32][]int{}}}
 	for _, m := range markers {
 		for _, f := range Forms(m) {
-			if certain && f.chance && f.digits == "" {
+			noise := f.chance && f.digits == ""
+			if certain && noise {
 				continue
 			}
 			f.chance = certain && f.chance
-			s.add(pattern{m, f})
+			s.add(pattern{m, f, noise})
 		}
 	}
 	return s
@@ -92,7 +97,8 @@ func (s *Search) Find(data []byte) []Leak {
 	s.pass(&s.folded, low, places)
 	found := make([]Leak, 0, len(places))
 	for _, i := range sorted(places) {
-		found = append(found, Leak{s.patterns[i].marker, s.patterns[i].form.Name, places[i]})
+		p := &s.patterns[i]
+		found = append(found, Leak{Marker: p.marker, Form: p.form.Name, At: places[i], Noise: p.noise})
 	}
 	return found
 }

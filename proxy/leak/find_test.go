@@ -103,6 +103,24 @@ func TestCertainSearchKeepsChanceOut(t *testing.T) {
 	}
 }
 
+// What noise can be is marked, and what it cannot be is not.
+func TestLeaksThatNoiseCanBe(t *testing.T) {
+	for text, noise := range map[string]bool{
+		"\x00\xc0\xa8\x4d\x17\x00": true, "c=IN IP4 192.168.77.23": false, "o=- 3232255255 1": false, "HC0A84D17": false,
+		base64.StdEncoding.EncodeToString([]byte("abc\xc0\xa8\x4d\x17abc")): true,
+		base64.StdEncoding.EncodeToString([]byte("abc192.168.77.23abc")):    false,
+	} {
+		for _, l := range append(Find([]byte(text), "192.168.77.23"), Leak{Noise: noise}) {
+			if l.Noise != noise {
+				t.Errorf("%q: %v, noise %v", text, l, l.Noise)
+			}
+		}
+		if len(Find([]byte(text), "192.168.77.23")) == 0 {
+			t.Errorf("%q: nothing is found", text)
+		}
+	}
+}
+
 // The last 64 bits of an address are found where they are no number that is in any packet.
 func TestInterfaceIdentifiers(t *testing.T) {
 	for _, c := range []struct {
