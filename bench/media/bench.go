@@ -271,8 +271,12 @@ type footprint struct {
 	setUp          time.Duration // CPU of offer, answer and delete
 }
 
-// churned is how many sessions are set up and ended to know what one costs.
-const churned = 500
+const (
+	// churned is how many sessions are set up and ended to know what one costs.
+	churned = 500
+	// settling is until the process and the kernel have given back what ended sessions had.
+	settling = time.Second
+)
 
 // weigh measures what so many sessions take.
 func (b *bench) weigh(c contestant, sessions int) (f footprint, err error) {
@@ -284,6 +288,7 @@ func (b *bench) weigh(c contestant, sessions int) (f footprint, err error) {
 	if err := r.churn(churned); err != nil { // what is made once is made
 		return f, err
 	}
+	time.Sleep(settling)
 	memory, kernel := resident(r.pid()), slab()
 	if _, err := r.add(0, sessions); err != nil {
 		return f, err

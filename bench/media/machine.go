@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,14 +56,25 @@ func wakeUp() (time.Duration, error) {
 	defer func() { _, _ = unix.Close(pipe[0]), unix.Close(pipe[1]) }() // nothing is kept there
 	var taken []time.Duration
 	var read, written error
+	there := make(chan struct{})
 	sleeper := bound(relayCPU, relayPriority, func() {
+		close(there) // what is written before waits for the thread to begin
 		var stamp [8]byte
 		for range rounds {
-			_, err := unix.Read(pipe[0], stamp[:])
+			// As the relay waits, so that it need not ask Go's scheduler to go on: who would answer
+			// may be what the waker keeps from running.
+			_, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(pipe[0]), uintptr(unsafe.Pointer(&stamp)), uintptr(len(stamp)))
 			taken = append(taken, time.Duration(clock()-binary.NativeEndian.Uint64(stamp[:])))
-			read = errors.Join(read, err)
+			if e != 0 {
+				read = errors.Join(read, e)
+			}
 		}
 	})
+	select {
+	case <-there:
+	case err := <-sleeper:
+		return 0, err
+	}
 	waker := bound(phonesCPU, phonesPriority, func() {
 		for range rounds {
 			for until := clock() + uint64(lull); clock() < until; { // as the phones, it does not sleep
