@@ -110,11 +110,11 @@ func (w *leakStage) shows(t *testing.T, name string, play func()) {
 
 // learned is what one party received of the other.
 type learned struct {
-	by string
+	by, of string
 	leak.Leak
 }
 
-func (l learned) String() string { return l.by + " received " + l.Leak.String() }
+func (l learned) String() string { return l.by + " received of " + l.of + ": " + l.Leak.String() }
 
 // is says that the same was learned by the same.
 func (l learned) is(m learned) bool { return l.by == m.by && l.Marker == m.Marker && l.Form == m.Form }
@@ -126,7 +126,7 @@ func (w *leakStage) found(play func()) (all []learned) {
 	w.Wait(time.Second)
 	for _, p := range [][2]*proxytest.Phone{{w.alice, w.bob}, {w.bob, w.alice}} {
 		for _, l := range p[0].Knows(p[1]) {
-			all = append(all, learned{p[0].User, l})
+			all = append(all, learned{p[0].User, p[1].User, l})
 		}
 	}
 	return all
