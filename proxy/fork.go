@@ -48,6 +48,7 @@ type branch struct {
 	timerC  *txn.Timer
 	media   media // the session that anchors this branch, if any
 	rang    bool  // a provisional arrived
+	givenUp bool  // what is under way is cancelled, and nothing else begun
 	final   int   // 0 while pending
 	best    *sip.Response
 	success bool
@@ -201,7 +202,7 @@ func (b *branch) Failed(_ *txn.Client, err error) {
 	if b.final != 0 {
 		return
 	}
-	if !b.rang && len(b.next) > 0 {
+	if !b.rang && b.mayTryNext() {
 		b.try()
 		return
 	}
@@ -211,6 +212,11 @@ func (b *branch) Failed(_ *txn.Client, err error) {
 	}
 	b.end(sip.StatusServiceUnavailable, nil)
 }
+
+// mayTryNext says that another destination may take the place of one that has
+// failed. A phone that is called after the caller has given up, or another one has
+// answered, would ring for nobody.
+func (b *branch) mayTryNext() bool { return len(b.next) > 0 && !b.givenUp }
 
 // provisional relays a 101-199 upstream (RFC 3261 §16.7 steps 2 and 5).
 func (b *branch) provisional(res *sip.Response) {
@@ -284,7 +290,7 @@ func (b *branch) tooLate(res *sip.Response) {
 // refused takes a 3xx-6xx (RFC 3261 §16.7 steps 3 to 6).
 func (b *branch) refused(res *sip.Response) {
 	f := b.fork
-	if res.StatusCode == sip.StatusServiceUnavailable && len(b.next) > 0 && !f.cancelled {
+	if res.StatusCode == sip.StatusServiceUnavailable && b.mayTryNext() {
 		b.try() // RFC 3263 §4.3
 		return
 	}
@@ -376,13 +382,15 @@ func (f *fork) cancel() {
 // cancelOthers cancels each pending branch but the given one.
 func (f *fork) cancelOthers(but *branch) {
 	for _, b := range f.branches {
-		switch {
-		case b == but || b.final != 0:
-		case b.cli == nil:
-			b.end(sip.StatusRequestTerminated, nil)
-		default:
-			b.cli.Cancel(reasonHeader(f, but))
+		if b == but || b.final != 0 {
+			continue
 		}
+		b.givenUp = true
+		if b.cli == nil {
+			b.end(sip.StatusRequestTerminated, nil)
+			continue
+		}
+		b.cli.Cancel(reasonHeader(f, but))
 	}
 }
 
