@@ -127,7 +127,7 @@ func New(o Options) (*Proxy, error) {
 	})
 	p.mux = flow.New(flow.Config{
 		Network: o.Network, TLS: o.TLS, Log: o.Log, Handler: p,
-		Limits: flowLimits(o.Config.Limits), Guard: p.guard,
+		Limits: flowLimits(o.Config.Limits), Guard: p.guard, Needed: p.registeredOver,
 	})
 	return p, nil
 }
@@ -196,6 +196,10 @@ func (p *Proxy) Closed(f *flow.Flow) {
 	p.loc.FlowClosed(location.Flow(f.Ref()))
 	p.txn.Closed(f)
 }
+
+// registeredOver says that a phone is reached over a connection: one that says
+// nothing until it registers again would be gone for that long.
+func (p *Proxy) registeredOver(f *flow.Flow) bool { return p.bindingOf(f) != 0 }
 
 // Request implements txn.Handler: every new request enters here.
 func (p *Proxy) Request(s *txn.Server) {

@@ -144,6 +144,29 @@ func TestConnectionsThatSayTooLittle(t *testing.T) {
 	})
 }
 
+// A silent connection that somebody is reached over is kept as long as he is.
+func TestConnectionThatIsNeeded(t *testing.T) {
+	on(t, Limits{}, func(t *testing.T, m *Mux, h *hall, phone *memnet.Host) {
+		began := time.Now()
+		m.cfg.Needed = func(*Flow) bool { return time.Since(began) < time.Hour }
+		whole, half := dial(t, phone), dial(t, phone)
+		for c, said := range map[net.Conn]string{whole: options(""), half: options("")[:40]} {
+			if _, err := io.WriteString(c, said); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := ends(t, half); got > 11*time.Second {
+			t.Errorf("half a message was waited for %v", got)
+		}
+		if got := ends(t, whole); got < 50*time.Minute || got > time.Hour+4*KeepAlive {
+			t.Errorf("closed after %v, needed for an hour", got)
+		}
+		for _, c := range []net.Conn{whole, half} {
+			_ = c.Close()
+		}
+	})
+}
+
 // More connections than one address, or all together, may have are closed at once.
 func TestConnectionLimits(t *testing.T) {
 	on(t, Limits{PerAddress: 3, Connections: 4}, func(t *testing.T, m *Mux, h *hall, phone *memnet.Host) {

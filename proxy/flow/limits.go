@@ -12,7 +12,7 @@ type Limits struct {
 	PerAddress   int           // per peer address; default 200: an office behind one NAT
 	Handshake    time.Duration // TLS; default 5 s
 	FirstMessage time.Duration // until the first whole message; default 10 s (slow loris)
-	Idle         time.Duration // without a byte; default 4 keep-alives
+	Idle         time.Duration // without a byte, unless it is needed; default 4 keep-alives
 	Write        time.Duration // for one message; default 10 s: a peer that never reads
 	Queue        int           // messages waiting to be written; default 256
 	Dial         time.Duration // default 5 s

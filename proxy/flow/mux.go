@@ -52,6 +52,11 @@ type Config struct {
 	Log     *slog.Logger // nil: none
 	Handler Handler      // must be set
 	Guard   *guard.Guard // nil: everybody is heard
+
+	// Needed says that a connection is kept although nothing has come over it for
+	// long: whoever is at its other end is reached over it alone (RFC 5626). nil:
+	// none is.
+	Needed func(*Flow) bool
 }
 
 // Mux holds the listeners and connections of one server. Safe for concurrent use.

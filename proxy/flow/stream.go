@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,16 +150,22 @@ func (c *conn) read(nc net.Conn) string {
 	for {
 		_ = nc.SetReadDeadline(deadline)
 		got, err := c.more(nc, &s, buf)
-		if err != nil {
-			return err.Error()
-		}
 		switch {
+		case err != nil && !c.waits(err, &s):
+			return err.Error()
 		case s.Waiting() == 0:
 			deadline = time.Now().Add(lim.Idle)
 		case got: // half of the next message: a new one starts its own time
 			deadline = time.Now().Add(lim.FirstMessage)
 		}
 	}
+}
+
+// waits says that a connection over which nothing has come in time is kept. If
+// its other end is gone for good, the system finds out (TCP keep-alive).
+func (c *conn) waits(err error, s *wire.Stream) bool {
+	needed := c.mux.cfg.Needed
+	return errors.Is(err, os.ErrDeadlineExceeded) && s.Waiting() == 0 && needed != nil && needed(c.flow)
 }
 
 // more reads once and hands up what is whole then.

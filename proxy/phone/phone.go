@@ -123,6 +123,7 @@ func New(c Config) (*Phone, error) {
 	p.mux = flow.New(flow.Config{
 		Network: p.net, TLS: c.TLS, Log: c.Log, Handler: ear{p},
 		Limits: flow.Limits{SocketBuffer: 1 << 18},
+		Needed: func(*flow.Flow) bool { return true }, // it leaves it to the server to hang up
 	})
 	err := p.listen()
 	close(p.ready)
