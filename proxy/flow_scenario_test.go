@@ -1,9 +1,14 @@
 package proxy_test
 
 import (
+	"context"
+	"net"
+	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"sotto/proxy/flow"
 	"sotto/proxy/phone"
 	"sotto/proxy/proxytest"
 )
@@ -29,3 +34,86 @@ func TestSilentPhoneKeepsItsConnection(t *testing.T) {
 		})
 	}
 }
+
+// A phone on UDP that a NAT, or a change of network, has given another address
+// registers from there. Requests within its calls then go there, too.
+func TestPhoneThatMoves(t *testing.T) {
+	for _, protect := range []string{"never", "always"} {
+		t.Run("protect "+protect, func(t *testing.T) {
+			proxytest.Run(t, func(_ *testing.T, s *proxytest.Stage) {
+				s.Set("alice", "protect_ip", protect)
+				s.Alice.Registers()
+				var nat *rebinding
+				bob := s.Phone("bob", proxytest.NATted, func(c *phone.Config) {
+					nat = &rebinding{Network: c.Network}
+					c.Network = nat
+				})
+				bob.Registers()
+				out, in := s.Alice.Connect(bob)
+				nat.rebind(s)
+				bob.Registers()
+				out.Does(func(ctx context.Context) error { return out.Info(ctx, "1") })
+				in.Gets("INFO")
+				in.Does(in.Hold)
+				in.Does(in.Resume)
+				out.HangsUp()
+				in.IsHungUp()
+			}, proxytest.Colleagues)
+		})
+	}
+}
+
+// rebinding is a NAT that gives its phone's SIP socket another port when told to.
+type rebinding struct {
+	flow.Network
+	sip *rebound
+}
+
+// ListenPacket implements flow.Network.
+func (r *rebinding) ListenPacket(a netip.AddrPort) (flow.PacketConn, error) {
+	c, err := r.Network.ListenPacket(a)
+	if err != nil || a.Port() != 5060 {
+		return c, err
+	}
+	r.sip = &rebound{at: a}
+	r.sip.now.Store(&c)
+	return r.sip, nil
+}
+
+// rebind closes the port that the NAT has for the phone, and opens another one.
+func (r *rebinding) rebind(s *proxytest.Stage) {
+	s.T().Helper()
+	c, err := r.Network.ListenPacket(netip.AddrPortFrom(r.sip.at.Addr(), 15060))
+	if err != nil {
+		s.T().Fatal(err)
+	}
+	_ = (*r.sip.now.Swap(&c)).Close()
+}
+
+// rebound is a socket whose port, as others see it, has changed.
+type rebound struct {
+	at  netip.AddrPort
+	now atomic.Pointer[flow.PacketConn]
+}
+
+// ReadFromUDPAddrPort implements flow.PacketConn.
+func (r *rebound) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	for {
+		c := r.now.Load()
+		n, from, err := (*c).ReadFromUDPAddrPort(b)
+		if err == nil || c == r.now.Load() {
+			return n, from, err
+		}
+	}
+}
+
+// WriteToUDPAddrPort implements flow.PacketConn.
+func (r *rebound) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	return (*r.now.Load()).WriteToUDPAddrPort(b, to)
+}
+
+// LocalAddr implements flow.PacketConn.
+func (r *rebound) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(r.at) }
+
+// Close implements flow.PacketConn.
+func (r *rebound) Close() error { return (*r.now.Load()).Close() }

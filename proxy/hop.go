@@ -147,19 +147,20 @@ func (p *Proxy) lookUp(u sip.Uri, transport, callID string, then func([]destinat
 	}
 }
 
-// flowOf is the live flow of a device: the one named, or after a reconnect
-// the one that its binding has now.
+// flowOf is the live flow of a device: the one that its binding has now, else
+// the one named. A phone that has moved registers anew, over another connection
+// or from another port; the old one may look alive for long.
 func (p *Proxy) flowOf(t target) *flow.Flow {
 	if t.flow == (flow.Ref{}) {
 		return nil
-	}
-	if fl := p.mux.Find(t.flow); fl != nil {
-		return fl
 	}
 	if b, ok := p.loc.ByID(t.binding); ok && t.binding != 0 {
 		if fl := p.mux.Find(flow.Ref(b.Flow)); fl != nil {
 			return fl
 		}
+	}
+	if fl := p.mux.Find(t.flow); fl != nil {
+		return fl
 	}
 	return p.cameBack(t)
 }
