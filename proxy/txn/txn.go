@@ -66,7 +66,7 @@ var (
 	ErrTransport = errors.New("transport failed")
 	ErrFinal     = errors.New("transaction has its final response")
 	ErrClosed    = errors.New("transaction layer is closed")
-	ErrBusy      = errors.New("worker's queue is full")
+	ErrBusy      = errors.New("too many transactions")
 )
 
 // Config is what a layer is made of. Zero values take the defaults.
@@ -204,20 +204,19 @@ func (l *Layer) busy(f *flow.Flow, req *sip.Request) {
 // Closed tells the transactions that wait for something on a flow that it is gone.
 func (l *Layer) Closed(f *flow.Flow) {
 	for _, c := range l.clients.on(f) {
-		c.w.offer(job{fn: func() { c.transportFailed() }})
+		c.w.call(c.transportFailed)
 	}
 }
 
-// Do runs fn on the worker of a Call-ID. It fails with ErrBusy or ErrClosed.
+// Do runs fn on the worker of a Call-ID, however much waits there. It fails with
+// ErrClosed.
 func (l *Layer) Do(callID string, fn func()) error {
 	select {
 	case <-l.closed:
 		return ErrClosed
 	default:
 	}
-	if !l.workerOf(callID).offer(job{fn: fn}) {
-		return ErrBusy
-	}
+	l.workerOf(callID).call(fn)
 	return nil
 }
 
@@ -285,6 +284,14 @@ func (w *worker) offer(j job) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// call queues fn, behind the timers that are due if the queue is full: a message is
+// sent again, but what goes on with a call is not, and the call would never end.
+func (w *worker) call(fn func()) {
+	if !w.offer(job{fn: fn}) {
+		w.wheel.after(0, fn)
 	}
 }
 
