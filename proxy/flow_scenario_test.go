@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sotto/proxy/flow"
@@ -33,6 +34,29 @@ func TestSilentPhoneKeepsItsConnection(t *testing.T) {
 			}, proxytest.Colleagues)
 		})
 	}
+}
+
+// A phone whose connection ends while its registration is under way is not
+// registered: nothing would reach it until the registration expires.
+func TestConnectionThatEndsWhileThePhoneRegisters(t *testing.T) {
+	proxytest.Run(t, func(_ *testing.T, s *proxytest.Stage) {
+		bob := s.Phone("bob", func(c *phone.Config) { c.Transport = "tcp" })
+		for range 20 { // which of the two is seen first is not the script's to say
+			bob.Registers() // and knows a nonce now
+			done := make(chan struct{})
+			ctx, cancel := context.WithCancel(context.Background())
+			go func() {
+				defer close(done)
+				_, _ = bob.Register(ctx) // nobody hears the answer
+			}()
+			synctest.Wait()
+			bob.Does(func(context.Context) error { return bob.Drop() })
+			s.Wait(time.Second)
+			cancel()
+			<-done
+			bindings(s, 0)
+		}
+	})
 }
 
 // A phone on UDP that a NAT, or a change of network, has given another address

@@ -34,6 +34,9 @@ func (p *Proxy) register(s *txn.Server) error {
 	if err != nil {
 		return err
 	}
+	if s.Flow.Transport() != "udp" && p.mux.Find(s.Flow.Ref()) == nil {
+		p.loc.FlowClosed(location.Flow(s.Flow.Ref())) // it ended meanwhile: Closed found nothing to remove yet
+	}
 	res := p.respond(s.Req, sip.StatusOK)
 	for _, b := range bindings {
 		res.AppendHeader(contactOf(b))
