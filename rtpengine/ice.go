@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
-	"slices"
 	"time"
 
 	"github.com/pion/sdp/v3"
@@ -120,9 +119,14 @@ func (a *agent) lines(at netip.AddrPort, mux bool) []string {
 	return all
 }
 
-// lite says that a description for the party has an agent of ours in it.
-func (s *session) lite(to Side) bool {
-	return slices.ContainsFunc(s.streams, func(t *stream) bool { return !t.rejected && t.faces[to].ice != nil })
+// lite says that the description for the party has an agent of ours in it.
+func (d *description) lite(s *session, to Side) bool {
+	for i, m := range d.media {
+		if m.port != 0 && s.streams[i].faces[to].ice != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // signalled notes where the party says that it wants its media, and its
@@ -163,7 +167,7 @@ func (t *stream) check(in, out *face, lt *latch, rtcpPort bool, b []byte, from n
 		n, s = &a.rtcp, in.rtcp
 	}
 	c, ok := stun.ReadCheck(b, a.own.Ufrag, a.own.Pwd, a.peer.Ufrag)
-	if !ok || rtcpPort && t.mux {
+	if !ok || rtcpPort && t.Mux {
 		in.refuse(from, refuseCheck, time.Now())
 		return
 	}

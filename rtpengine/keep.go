@@ -30,9 +30,11 @@ type keptOrigin struct {
 }
 
 type keptStream struct {
-	Media                        string
-	UDPTL, Secure, Mux, Rejected bool
-	Faces                        [2]keptFace
+	Media string
+	manner
+	Offered manner  `json:",omitzero"`
+	ZRTP    [2]bool `json:",omitzero"`
+	Faces   [2]keptFace
 }
 
 type keptFace struct {
@@ -127,8 +129,11 @@ func (e *Engine) keepAgain(changes map[uint64][]byte, ended []ID) {
 func (s *session) unkept() []byte {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
-	now := append(make([]netip.AddrPort, 0, 4*len(s.streams)+1), netip.AddrPortFrom(netip.Addr{}, s.edits))
+	now := append(make([]netip.AddrPort, 0, 5*len(s.streams)+1), netip.AddrPortFrom(netip.Addr{}, s.edits))
 	for _, t := range s.streams {
+		if t.secured() {
+			now = append(now, netip.AddrPort{}) // ZRTP comes when it comes
+		}
 		for side := range t.faces {
 			now = append(now, t.faces[side].latch.latched, t.faces[side].latchC.latched)
 		}
@@ -154,7 +159,7 @@ func (s *session) kept() kept {
 		k.Origins[side] = keptOrigin{o.id, o.version, o.body}
 	}
 	for _, t := range s.streams {
-		ks := keptStream{Media: t.media, UDPTL: t.udptl, Secure: t.secure, Mux: t.mux, Rejected: t.rejected}
+		ks := keptStream{Media: t.media, manner: t.manner, Offered: t.offered, ZRTP: t.zrtp}
 		for side := range t.faces {
 			f := &t.faces[side]
 			ks.Faces[side] = keptFace{Addr: f.addr, RTP: f.latch.kept(), RTCP: f.latchC.kept(), Said: f.said}
@@ -221,7 +226,7 @@ func (e *Engine) restore(id ID, text []byte) error {
 		s.origin[side] = origin{o.ID, o.Version, o.Body}
 	}
 	for _, ks := range k.Streams {
-		t := &stream{media: ks.Media, udptl: ks.UDPTL, secure: ks.Secure, mux: ks.Mux, rejected: ks.Rejected}
+		t := &stream{media: ks.Media, manner: ks.manner, offered: ks.Offered, zrtp: ks.ZRTP}
 		s.streams = append(s.streams, t)
 		for side, kf := range ks.Faces {
 			if err := s.reopen(t, Side(side), kf); err != nil {

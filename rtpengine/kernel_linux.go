@@ -142,12 +142,12 @@ func (s *session) openFlow(f *face) {
 // it is not for the kernel.
 func (t *stream) rule(in, out *face) (r kernel.Rule, ok bool) {
 	f, c := &in.flow, &in.counts
-	if !f.known || f.userOnly || t.udptl || out.rtp == nil || !in.latch.latched.IsValid() || !out.latch.latched.IsValid() {
+	if !f.known || f.userOnly || t.UDPTL || out.rtp == nil || !in.latch.latched.IsValid() || !out.latch.latched.IsValid() {
 		return r, false
 	}
 	return kernel.Rule{
 		Remote: in.latch.latched, From: netip.AddrPortFrom(out.addr.Local, out.port), To: out.latch.latched,
-		SSRC: c.ssrc, Payload: c.payload &^ looked, Plain: !t.secure,
+		SSRC: c.ssrc, Payload: c.payload &^ looked, Plain: !t.secured(),
 		Max: c.max, Stamp: c.stamp, Tick: c.tick, Arrived: c.arrived, Jitter: c.jitter,
 	}, true
 }
@@ -180,11 +180,11 @@ func (t *stream) adopt(in, out *face) {
 // parties are latched, else to user space's (flow_linux.go). It follows an RTP
 // packet that was relayed without.
 func (t *stream) install(in, out *face) {
-	if t.udptl || out.rtp == nil || !in.latch.latched.IsValid() || t.toKernel(in, out) {
+	if t.UDPTL || out.rtp == nil || !in.latch.latched.IsValid() || t.toKernel(in, out) {
 		return
 	}
 	if to := out.latch.dest(); to.IsValid() {
-		in.rtp.install(in.latch.latched, to, out.rtp, !t.secure, &in.counts)
+		in.rtp.install(in.latch.latched, to, out.rtp, !t.secured(), &in.counts)
 	}
 }
 

@@ -113,7 +113,7 @@ func (s *session) bind(t *stream, side Side, a Address, port uint16) (pair, erro
 func (s *session) handler(t *stream, side Side, control bool) func([]byte, netip.AddrPort) {
 	return func(b []byte, from netip.AddrPort) {
 		if report := t.packet(side, control, b, from); report != nil && s.e.cfg.Reported != nil {
-			s.e.cfg.Reported(s.id, side.Other(), report, t.secure)
+			s.e.cfg.Reported(s.id, side.Other(), report, !inClear(report))
 		}
 	}
 }

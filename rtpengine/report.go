@@ -121,7 +121,7 @@ func (s *session) report() Report {
 	defer s.loop.mu.Unlock()
 	r := Report{At: time.Now()}
 	for _, t := range s.streams {
-		sr := StreamReport{Media: t.media, Rejected: t.rejected, Secure: t.secure, Fax: t.udptl}
+		sr := StreamReport{Media: t.media, Rejected: t.Rejected, Secure: t.secured(), Fax: t.UDPTL}
 		for side, out := range []*SideReport{&sr.Caller, &sr.Callee} {
 			t.faces[side].read()
 			t.faces[side].report(out)

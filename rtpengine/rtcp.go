@@ -1,6 +1,10 @@
 package rtpengine
 
-import "github.com/pion/rtcp"
+import (
+	"encoding/binary"
+
+	"github.com/pion/rtcp"
+)
 
 // An alias is how the other party knows one in RTCP: by a random name, and
 // with a clock that is off by a random time. The other party's reports name
@@ -21,6 +25,20 @@ func readRTCP(b []byte) []rtcp.Packet {
 		return nil
 	}
 	return all
+}
+
+// inClear says that a packet can be read as RTCP from its beginning to its end.
+// One that is encrypted cannot: what follows the first sender's ID is, and then
+// come an index and a tag (RFC 3711 §3.4).
+func inClear(b []byte) bool {
+	for len(b) >= 4 {
+		size := 4 * (int(binary.BigEndian.Uint16(b[2:])) + 1)
+		if b[0]>>6 != 2 || b[1] < 192 || b[1] > 223 || size > len(b) { // RFC 5761 §4
+			return false
+		}
+		b = b[size:]
+	}
+	return len(b) == 0
 }
 
 // scrub re-writes a compound RTCP packet that is in the clear, so that

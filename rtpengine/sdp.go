@@ -259,17 +259,17 @@ func (d *description) write(s *session, to Side, answer bool) []byte {
 	for _, a := range d.attrs {
 		b.WriteString("a=" + a + "\r\n")
 	}
-	if s.lite(to) {
+	if d.lite(s, to) {
 		b.WriteString("a=ice-lite\r\n")
 	}
 	for i, m := range d.media {
 		t := s.streams[i]
 		f := &t.faces[to]
-		if m.port == 0 || t.rejected {
+		if m.port == 0 {
 			m.write(&b, 0, nil)
 			continue
 		}
-		m.write(&b, f.port, f.ice.lines(netip.AddrPortFrom(s.addrs[to].Advertised, f.port), answer && t.mux))
+		m.write(&b, f.port, f.ice.lines(netip.AddrPortFrom(s.addrs[to].Advertised, f.port), answer && t.Mux))
 	}
 	return b.Bytes()
 }

@@ -46,12 +46,12 @@ type agreed struct {
 
 // terms are the part of a stream.
 type terms struct {
-	media                        string
-	udptl, secure, mux, rejected bool
-	latch, latchC                [2]latch
-	said                         [2]said
-	ice                          [2]*agent
-	pairs                        [2]pair
+	media           string
+	manner, offered manner
+	latch, latchC   [2]latch
+	said            [2]said
+	ice             [2]*agent
+	pairs           [2]pair
 }
 
 func newSession(e *Engine, l *loop, id ID) *session {
@@ -82,9 +82,6 @@ func (s *session) offer(b Body) ([]byte, error) {
 	s.forget()
 	s.before = s.agreed()
 	s.take(o)
-	for i, m := range d.media {
-		s.streams[i].mux = m.mux
-	}
 	s.apply(d, b, true)
 	s.edit()
 	return s.write(d, b.From.Other(), false), nil
@@ -105,7 +102,7 @@ func (s *session) answer(b Body) ([]byte, error) {
 		return nil, notSafe("answer with more m= lines than its offer")
 	}
 	for i, m := range d.media {
-		if s.streams[i].rejected {
+		if s.streams[i].offered.Rejected {
 			m.port = 0 // what was refused stays refused
 		}
 	}
@@ -115,9 +112,6 @@ func (s *session) answer(b Body) ([]byte, error) {
 	}
 	s.withdraw()
 	s.take(o)
-	for i, m := range d.media {
-		s.streams[i].mux = s.streams[i].mux && m.mux
-	}
 	s.apply(d, b, false)
 	s.edit()
 	return s.write(d, b.From.Other(), true), nil
@@ -138,14 +132,17 @@ func (s *session) shrink(n int) {
 func (s *session) apply(d *description, b Body, offer bool) {
 	for i, m := range d.media {
 		t := s.streams[i]
-		t.media, t.udptl = m.kind, m.udptl
-		t.rejected = m.port == 0
-		t.secure = t.secure || m.secure || d.secure
+		t.media = m.kind
+		if offer {
+			t.offered = d.manner(m)
+		} else {
+			t.manner = t.offered.answered(d.manner(m))
+		}
 		f := &t.faces[b.From]
 		was := f.said
 		f.said = d.said(m)
 		t.faces[Caller].counts.payload, t.faces[Callee].counts.payload = 0, 0 // they may mean others now
-		if t.rejected {
+		if m.port == 0 {
 			continue
 		}
 		f.signalled(m, b, offer)
@@ -157,7 +154,7 @@ func (s *session) apply(d *description, b Body, offer bool) {
 func (s *session) agreed() *agreed {
 	all := agreed{addrs: s.addrs, streams: make([]terms, 0, len(s.streams))}
 	for _, t := range s.streams {
-		a := terms{media: t.media, udptl: t.udptl, secure: t.secure, mux: t.mux, rejected: t.rejected}
+		a := terms{media: t.media, manner: t.manner, offered: t.offered}
 		for side := range t.faces {
 			f := &t.faces[side]
 			a.latch[side], a.latchC[side], a.said[side], a.ice[side] = f.latch, f.latchC, f.said, f.ice.clone()
@@ -181,7 +178,7 @@ func (s *session) rollback() {
 	s.addrs = s.before.addrs
 	for i, a := range s.before.streams {
 		t := s.streams[i]
-		t.media, t.udptl, t.secure, t.mux, t.rejected = a.media, a.udptl, a.secure, a.mux, a.rejected
+		t.media, t.manner, t.offered = a.media, a.manner, a.offered
 		for side := range t.faces {
 			f := &t.faces[side]
 			f.latch, f.latchC, f.said, f.ice = a.latch[side], a.latchC[side], a.said[side], a.ice[side]
@@ -285,7 +282,7 @@ func (s *session) edit() {
 // onHold says that nobody is to send anything: then silence means nothing.
 func (s *session) onHold() bool {
 	for _, t := range s.streams {
-		if !t.rejected && (t.faces[Caller].latch.signalled.IsValid() || t.faces[Callee].latch.signalled.IsValid()) {
+		if !t.Rejected && (t.faces[Caller].latch.signalled.IsValid() || t.faces[Callee].latch.signalled.IsValid()) {
 			return false
 		}
 	}

@@ -11,13 +11,36 @@ import (
 // A stream is one m= line of a session: a face toward each party.
 type stream struct {
 	media    string
-	udptl    bool // T.38: every packet is payload
-	secure   bool // SRTP, DTLS or ZRTP end to end: nothing is looked into
-	mux      bool // RTCP on the RTP port (RFC 5761)
-	rejected bool
-	declined bool // the kernel has, some flow of it (declined_linux.go)
+	manner           // as agreed: what an offer asks for holds from its answer on
+	offered  manner  // by the last offer
+	zrtp     [2]bool // the party speaks ZRTP
+	declined bool    // the kernel has, some flow of it (declined_linux.go)
 	faces    [2]face
 }
+
+// A manner is how the packets of a stream are to be read.
+type manner struct {
+	UDPTL    bool // T.38: every packet is payload
+	Secure   bool // SRTP or DTLS end to end
+	Mux      bool // RTCP on the RTP port (RFC 5761)
+	Rejected bool // there are none
+}
+
+// manner is what a section asks for.
+func (d *description) manner(m *mediaLine) manner {
+	return manner{m.udptl, m.secure || d.secure, m.mux, m.port == 0}
+}
+
+// answered is what is agreed on by an answer. There may be several, each to the
+// offer (RFC 3261 §13.2.2.4).
+func (m manner) answered(by manner) manner {
+	return manner{m.UDPTL && by.UDPTL, m.Secure && by.Secure, m.Mux && by.Mux, by.Rejected}
+}
+
+// secured says that the stream is encrypted end to end, and nothing is looked
+// into: both parties have said that they have keys for it, or speak ZRTP. One
+// alone does not decide it: who has no keys writes in the clear (RFC 8643 §3.1).
+func (t *stream) secured() bool { return t.Secure || t.zrtp[Caller] && t.zrtp[Callee] }
 
 // A face is the engine's end toward one party of a stream: the sockets that
 // the party sends to, and what is known of the party.
@@ -31,6 +54,7 @@ type face struct {
 	latchC latch  // RTCP, without mux
 	echo   *echo  // nil: no RTCP in the clear has come
 	start  start
+	page   uint16 // the number of the party's last packet of T.38
 
 	strangers []stranger
 
@@ -75,14 +99,27 @@ func classify(b []byte) kind {
 	return kindNone
 }
 
+// classify says what a packet that comes to a face is. T.38 has a number where
+// RTP has its kind, so that after a quarter of an hour it looks like that; but
+// it counts from 0. What else looks like RTP is what is left of the voice.
+func (t *stream) classify(in *face, b []byte) kind {
+	k := classify(b)
+	if t.UDPTL && (k == kindRTP || k == kindRTCP) {
+		if ahead := int16(binary.BigEndian.Uint16(b) - in.page); ahead < maxDropout && ahead > -maxMisorder {
+			return kindNone
+		}
+	}
+	return k
+}
+
 // packet relays one packet that came from there to a face's RTP or RTCP
 // socket. It runs under the lock of the session's loop. Of RTCP it returns what
 // was sent.
 func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort) (report []byte) {
 	in, out := &t.faces[side], &t.faces[side.Other()]
-	k := classify(b)
+	k := t.classify(in, b)
 	lt := &in.latch
-	if rtcpPort && !t.mux {
+	if rtcpPort && !t.Mux {
 		lt = &in.latchC
 	}
 	now := time.Now()
@@ -104,12 +141,12 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 	case kindRTP:
 		in.withdraw() // it was none of the flow: its sequence and ours are one
 		in.rtpFrom(b, now, out)
-		if !t.secure {
+		if !t.secured() {
 			b = plainRTP(b)
 		}
 	case kindZRTP:
-		if !t.secure {
-			t.secure = true
+		if !t.zrtp[side] {
+			t.zrtp[side] = true
 			in.withdraw()
 			out.withdraw()
 		}
@@ -119,7 +156,11 @@ func (t *stream) packet(side Side, rtcpPort bool, b []byte, from netip.AddrPort)
 			in.counts.dropped[dropRTCP]++
 			return nil
 		}
-	case kindNone, kindSTUN, kindDTLS:
+	case kindNone:
+		if len(b) >= 2 {
+			in.page = binary.BigEndian.Uint16(b)
+		}
+	case kindSTUN, kindDTLS:
 	}
 	t.forward(in, out, k == kindRTCP || rtcpPort, b)
 	switch k {
@@ -162,7 +203,7 @@ func (t *stream) mayLearn(in, out *face, lt *latch) mayLearn {
 // control is RTCP as the other party gets it, and takes from it what it tells
 // of the way. nil means that nothing may cross.
 func (t *stream) control(in, out *face, b []byte, now time.Time) []byte {
-	if t.secure {
+	if t.secured() && !inClear(b) {
 		return b
 	}
 	all := readRTCP(b)
@@ -197,14 +238,14 @@ func plainRTP(b []byte) []byte {
 // belongs says that a packet of that kind is relayed on this stream.
 func (t *stream) belongs(k kind, rtcpPort bool) bool {
 	switch {
-	case t.udptl:
+	case t.UDPTL:
 		return !rtcpPort
 	case k == kindRTP:
 		return !rtcpPort
 	case k == kindRTCP:
-		return rtcpPort || t.mux
+		return rtcpPort || t.Mux
 	case k == kindDTLS:
-		return t.secure
+		return t.Secure
 	case k == kindZRTP:
 		return !rtcpPort
 	}
@@ -222,7 +263,7 @@ func misplaced(k kind) dropReason {
 // forward sends a packet to the other party, from our own address.
 func (t *stream) forward(in, out *face, control bool, b []byte) {
 	s, to := out.rtp, out.latch.dest()
-	if control && !t.mux {
+	if control && !t.Mux {
 		s, to = out.rtcp, out.latchC.dest()
 	}
 	if s == nil || !to.IsValid() {
