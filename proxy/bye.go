@@ -140,6 +140,7 @@ func calleeEnd(b *branch, res *sip.Response) dialogEnd {
 	return dialogEnd{
 		target: at, routes: beyondUs(res, b), flow: refIfDirect(b), binding: b.target.binding,
 		callID: b.req.CallID().Value(), from: b.req.From(), to: res.To(), cseq: b.req.CSeq().SeqNo,
+		aor: b.target.aor,
 	}
 }
 

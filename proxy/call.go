@@ -77,7 +77,8 @@ type dialogEnd struct {
 	callID  string
 	from    *sip.FromHeader // the other party, as this one knows it
 	to      *sip.ToHeader
-	cseq    uint32 // highest that this party has seen
+	cseq    uint32  // highest that this party has seen
+	aor     aor.AOR // of the device that answered, also where it was redirected to; zero: elsewhere, or the caller
 }
 
 // A callTable holds the records. Safe for concurrent use.

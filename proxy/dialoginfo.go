@@ -108,8 +108,8 @@ func (s *sealer) watchedDialog(d dialogLine) (dialogRef, bool) {
 	if err != nil {
 		return ref, false
 	}
-	if met {
-		ref = turned // else both parties know it by the same names
+	if ref.reader = anyReader; met { // else both parties know it by the same names
+		ref = turned
 	}
 	ref.watched = true
 	return s.wrap(ref), true

@@ -45,7 +45,6 @@ var treatments = []headerTreatment{
 	{"Replaces", dialogHeader, "names a dialog; mapped (RFC 3891)"},
 	{"Join", dialogHeader, "names a dialog; mapped (RFC 3911)"},
 	{"Target-Dialog", dialogHeader, "names a dialog; mapped (RFC 4538)"},
-	{"In-Reply-To", inReplyTo, "names calls by Call-ID; mapped"},
 	{"Reason", reasonValue, "protocol and cause: phones show an answer elsewhere by it"},
 	{"Require", optionTags, "extensions that both ends need to agree on"},
 	{"Supported", optionTags, "extensions that both ends need to agree on"},
@@ -60,6 +59,7 @@ var treatments = []headerTreatment{
 	{"Retry-After", number, "a number; the comment does not leave"},
 	{"Info-Package", infoPackage, "known packages (RFC 6086)"},
 
+	{"In-Reply-To", nil, "names calls of anybody's by Call-ID; nobody needs it to call back"},
 	{"Via", nil, whyAddress},
 	{"Route", nil, whyAddress},
 	{"Record-Route", nil, whyAddress},

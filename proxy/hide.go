@@ -35,8 +35,10 @@ type hide struct {
 	ownTag, shownTag string
 
 	// sender and receiver are how each is named in From and To; without a
-	// host, what the message says is made fit.
+	// host, what the message says is made fit. reader is the receiver of a
+	// request, as far as dialogs are concerned that it names.
 	sender, receiver sip.Uri
+	reader           reader
 	anonymous        bool // the sender's name and URI stay hidden (RFC 3323 §4.1.1.3)
 	assert           bool // the receiver is a trusted peer: who the sender is, is asserted
 

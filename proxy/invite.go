@@ -155,6 +155,7 @@ type call struct {
 	dialled   sip.Uri // clean of tokens
 	key       callKey
 	protected bool
+	handed    bool   // it takes over a dialog of the callee's
 	shownTag  string // To tag that a facade has shown; "" without
 	judgement judgement
 	receipt   *receipt.Receipt // nil unless protected

@@ -192,7 +192,6 @@ var headerForms = compiled(map[string]string{
 	"Replaces":           sealedDialog,
 	"Join":               sealedDialog,
 	"Target-Dialog":      sealedDialog,
-	"In-Reply-To":        `s1-[A-Za-z0-9_-]+(, s1-[A-Za-z0-9_-]+)*`,
 	"Reason":             `(SIP|Q\.850);cause=\d{1,3}(, (SIP|Q\.850);cause=\d{1,3})?`,
 	"Require":            optionForm,
 	"Supported":          optionForm,

@@ -51,7 +51,7 @@ func (t *plain) request(b *branch) (*sip.Request, error) {
 	out.Recipient = *b.target.uri.Clone()
 	t.strip(b, out)
 	t.offer.write(out, b.target)
-	if err := t.p.seal.mapDialogs(out); err != nil {
+	if err := t.p.seal.mapDialogs(out, t.p.readerOf(t.call, b)); err != nil {
 		return nil, err
 	}
 	setRoutes(out, b.target.routes)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"sotto/internal/aor"
 )
 
 // A dialogRef names a dialog in Replaces, Join, Target-Dialog or Refer-To:
@@ -21,7 +23,16 @@ type dialogRef struct {
 	names              [2]string // of the tag parameters
 	early              bool      // early-only
 	watched            bool      // of a dialog-info, not of a Refer-To
+	reader             string    // of what is wrapped: noReader, anyReader or an address of record
 }
+
+// Who may be told what is in a wrapped dialog, where its call is not known here
+// any more: nobody, the user of that address of record, or anybody, since its
+// author wrote it down as it stands.
+const (
+	noReader  = ""
+	anyReader = "*"
+)
 
 // parseDialog reads the value of a header that names a dialog.
 func parseDialog(v string) (dialogRef, bool) {
@@ -64,8 +75,11 @@ func (d dialogRef) String() string {
 	return v
 }
 
-// watchedMark is written into what is wrapped of a dialog that was watched.
-const watchedMark = "watched"
+// What is written into what is wrapped: that the dialog was watched, and its reader.
+const (
+	watchedMark = "watched"
+	readerMark  = "reader"
+)
 
 // turn maps a dialog from one party's view to the other's. It fails for a
 // dialog that a facade has answered, whose tag only the box maps, and for what
@@ -105,6 +119,7 @@ func (s *sealer) wrap(d dialogRef) dialogRef {
 	if d.watched {
 		text += ";" + watchedMark
 	}
+	text += ";" + readerMark + "=" + encoding.EncodeToString([]byte(d.reader))
 	return dialogRef{
 		callID: s.text([]byte(text), forDialog, dialogBlock),
 		tag1:   "0", tag2: "0", names: d.names, early: d.early,
@@ -123,47 +138,77 @@ func (s *sealer) unwrap(d dialogRef) (dialogRef, bool) {
 	}
 	named, ok := parseDialog(string(text))
 	named.early = named.early || d.early
+	mark, _ := param(string(text), readerMark)
+	if reader, err := encoding.DecodeString(mark); err == nil {
+		named.reader = string(reader)
+	}
 	return named, ok
 }
 
+// A reader is whom a request goes to, as far as it may be told how a party of a
+// call names its dialog: that is in the clear what has been sealed for the other
+// party, who could else have it opened by sending it to somebody else. The
+// zero value may be told nothing.
+type reader struct {
+	aor    aor.AOR // the user whose phone it is; zero: elsewhere
+	handed bool    // it has been found out that the dialog is the reader's
+	// party is the user whose phone names a dialog so, as far as the call is known here.
+	party func(dialogRef) (aor.AOR, bool)
+}
+
+// may says that the reader may be told of d.
+func (r reader) may(d dialogRef) bool {
+	switch {
+	case r.handed, d.reader == anyReader:
+		return true
+	case r.aor.IsZero():
+		return false
+	case d.reader != noReader:
+		return d.reader == r.aor.String()
+	}
+	return r.owns(d)
+}
+
+// owns says that d is a dialog of the reader's in a call that is known here.
+func (r reader) owns(d dialogRef) bool {
+	if r.party == nil {
+		return false
+	}
+	party, ok := r.party(d)
+	return ok && party == r.aor
+}
+
+// read is a dialog as the reader is told of it; met says that something of it was
+// opened. It fails with errHeader or, where the dialog is none of the reader's, with errForged.
+func (s *sealer) read(d dialogRef, r reader) (named dialogRef, met bool, err error) {
+	named, met = s.unwrap(d)
+	if !met {
+		if named, met, err = s.turn(d); err != nil || !met {
+			return named, false, err
+		}
+	}
+	if !r.may(named) {
+		return dialogRef{}, false, errForged
+	}
+	return named, true, nil
+}
+
 // dialogHeader maps Replaces, Join and Target-Dialog. A header that is there
-// and cannot be mapped fails the message: without it, the request would mean
-// something else.
+// and cannot be mapped fails the request: without it, that would mean
+// something else. In a response they mean nothing.
 func dialogHeader(h hide, s headerSet) (string, error) {
-	if len(s.values) == 0 {
+	if _, request := s.in.(*sip.Request); !request || len(s.values) == 0 {
 		return "", nil
 	}
 	d, ok := parseDialog(s.values[0])
 	if !ok || len(s.values) > 1 {
 		return "", errHeader
 	}
-	if named, ok := h.seal.unwrap(d); ok {
-		return named.String(), nil
-	}
-	turned, _, err := h.seal.turn(d)
+	named, _, err := h.seal.read(d, h.reader)
 	if err != nil {
 		return "", err
 	}
-	return turned.String(), nil
-}
-
-// maxReplies bounds the Call-IDs of one In-Reply-To (ours).
-const maxReplies = 4
-
-// inReplyTo maps Call-IDs (RFC 3261 §20.21).
-func inReplyTo(h hide, s headerSet) (string, error) {
-	var out []string
-	for _, v := range s.values {
-		for id := range strings.SplitSeq(v, ",") {
-			id = strings.TrimSpace(id)
-			if opened, ok := h.seal.openCallID(id); ok {
-				out = append(out, opened)
-			} else if id != "" {
-				out = append(out, h.seal.callID(id))
-			}
-		}
-	}
-	return strings.Join(out[:min(len(out), maxReplies)], ", "), nil
+	return named.String(), nil
 }
 
 // referTo makes a transfer safe: to a user of a domain of ours, with a dialog
@@ -233,7 +278,11 @@ func (h hide) transferred(escaped string) (string, error) {
 		return "", err
 	}
 	if !met {
-		turned = d // an unprotected call: both of its ends know it by the same names
+		turned, turned.reader = d, anyReader // an unprotected call: both of its ends know it by the same names
+	} else if h.reader.party != nil {
+		if party, ok := h.reader.party(turned); ok && !party.IsZero() {
+			turned.reader = party.String()
+		}
 	}
 	return h.seal.wrap(turned).String(), nil
 }

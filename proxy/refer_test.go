@@ -8,10 +8,15 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"sotto/internal/aor"
 )
 
 // A view is how one party knows a dialog.
 type view struct{ callID, own, other string }
+
+// owner is the party whose dialog is named.
+var owner = reader{handed: true}
 
 // views are how caller and callee know a protected dialog.
 func views(s *sealer, callID, callerTag, calleeTag string) (caller, callee view) {
@@ -47,6 +52,7 @@ func headerOf(t *testing.T, h hide, method, name, value string) (string, error) 
 // whichever of them called.
 func TestReplacesOfAParty(t *testing.T) {
 	h := aliceSends(t)
+	h.reader = owner
 	caller, callee := views(h.seal, "c@192.168.77.23", "a-M4RK3R", "b-1")
 	for _, c := range []struct{ from, to view }{{caller, callee}, {callee, caller}} {
 		d, _ := parseDialog(c.from.named())
@@ -108,11 +114,11 @@ func carriedBy(t *testing.T, s *sealer, referTo string) (got [2]string) {
 	}
 	text := strings.ReplaceAll(invite("Replaces: "+replaces), "192.168.77.23", "10.0.0.2")
 	req := parseRequest(t, text)
-	out, err := hide{seal: s, from: callerLeg, domain: "example.com"}.request(req, bobsContact)
+	out, err := hide{seal: s, from: callerLeg, domain: "example.com", reader: owner}.request(req, bobsContact)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.mapDialogs(req); err != nil {
+	if err := s.mapDialogs(req, owner); err != nil {
 		t.Fatal(err)
 	}
 	return [2]string{
@@ -218,14 +224,39 @@ func TestTurnKeepsTheKey(t *testing.T) {
 	}
 }
 
-func TestInReplyTo(t *testing.T) {
+// Who is sent a dialog of somebody else's is not told what its identifiers were
+// before they were sealed, whatever they came in.
+func TestDialogOfSomebodyElse(t *testing.T) {
 	h := aliceSends(t)
-	got, err := headerOf(t, h, "INVITE", "In-Reply-To",
-		"c@192.168.77.23, "+h.seal.callID("c-2")+",,a,b,c,d,e")
-	want := strings.Join([]string{
-		h.seal.callID("c@192.168.77.23"), "c-2", h.seal.callID("a"), h.seal.callID("b"),
-	}, ", ")
-	if err != nil || got != want {
-		t.Errorf("%q, %v", got, err)
+	caller, callee := views(h.seal, "c-1", "alices", "bobs")
+	d, _ := parseDialog(caller.replaces())
+	alices := h.seal.wrap(d)
+	d.reader = "alice@example.com"
+	given := h.seal.wrap(d)
+	carol, err1 := aor.New("carol", "example.com")
+	bob, err2 := aor.New("bob", "example.com")
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	bobs := func(dialogRef) (aor.AOR, bool) { return bob, true }
+	nobodys := func(dialogRef) (aor.AOR, bool) { return aor.AOR{}, false }
+	for name, r := range map[string]reader{
+		"nobody": {}, "carol": {aor: carol, party: bobs}, "carol, of a call before a restart": {aor: carol, party: nobodys},
+		"a trunk": {party: bobs}, "a trunk, of a call before a restart": {party: nobodys},
+	} {
+		h.reader = r
+		for _, v := range []string{callee.named(), callee.replaces(), alices.String(), given.String()} {
+			if got, err := headerOf(t, h, "INVITE", "Replaces", v); !errors.Is(err, errForged) {
+				t.Errorf("%s: %s became %q, %v", name, v, got, err)
+			}
+			req := parseRequest(t, invite("Replaces: "+v))
+			if err := h.seal.mapDialogs(req, r); !errors.Is(err, errForged) {
+				t.Errorf("%s, not protected: %s became %v, %v", name, v, valuesOf(req, "Replaces"), err)
+			}
+		}
+	}
+	h.reader = reader{aor: bob, party: bobs}
+	if got, err := headerOf(t, h, "INVITE", "Replaces", alices.String()); err != nil || got != caller.replaces() {
+		t.Errorf("bob is told %q, %v", got, err)
 	}
 }

@@ -68,6 +68,9 @@ func (p *Proxy) takeOver(s *txn.Server, who identity) (done bool, err error) {
 	if code := end.answerTo(ref, header); code != 0 {
 		return true, refuse(code, whyNotReplaced)
 	}
+	if !end.names(ref) {
+		return true, refuse(sip.StatusCallTransactionDoesNotExists, whyNotReplaced)
+	}
 	if end.shownTag != "" { // the facade's, by which a stranger knows the device
 		ref.tag2 = end.shownTag
 	}
@@ -83,6 +86,7 @@ func (p *Proxy) takesOver(s *txn.Server, who identity, end partyEnd) error {
 		in.uri = uriOf(end.aor)
 	}
 	c := p.newCall(s, who, end.aor, in.uri)
+	c.handed = true
 	if end.aor.IsZero() {
 		c.outbound()
 	} else {
@@ -107,6 +111,8 @@ func (p *Proxy) takesOver(s *txn.Server, who identity, end partyEnd) error {
 type partyEnd struct {
 	dialogEnd
 	aor      aor.AOR // zero: elsewhere
+	id       string  // the caller's Call-ID
+	sealed   bool    // the call is protected: each party knows the other's identifiers sealed
 	shownTag string  // by which the caller knows the device, where a facade has answered; "" elsewhere
 	known    bool
 	ended    bool
@@ -129,6 +135,33 @@ func (e partyEnd) answerTo(ref dialogRef, header string) int {
 		return sip.StatusBusyHere
 	}
 	return 0
+}
+
+// names says that the party knows its dialog by that name and no other: its own
+// identifiers as they are, and those of the other party sealed, if the call is
+// protected. By any other it would be told what the other party's are.
+func (e partyEnd) names(d dialogRef) bool {
+	hidden := func(id string) bool { return !e.sealed || strings.HasPrefix(id, sealPrefix) }
+	switch {
+	case !e.known, e.ended:
+		return false
+	case d.reader == anyReader:
+		return true
+	case e.leg == callerLeg:
+		return hidden(d.tag2) && d.callID == e.id
+	}
+	return !e.early && hidden(d.callID) && hidden(d.tag2)
+}
+
+// readerOf is whom a branch's request goes to; c is the call that it begins, nil within one.
+func (p *Proxy) readerOf(c *call, b *branch) reader {
+	return reader{
+		aor: b.target.aor, handed: c != nil && c.handed,
+		party: func(d dialogRef) (aor.AOR, bool) {
+			end, ok := p.calls.party(p.seal, d)
+			return end.aor, ok && end.names(d)
+		},
+	}
 }
 
 // party finds the party of a call that knows a dialog by that name. ok is
@@ -162,7 +195,7 @@ func (t *callTable) party(s *sealer, d dialogRef) (e partyEnd, ok bool) {
 
 // party is one party of a call, in the dialog with a device.
 func (r *record) party(l leg, device string) partyEnd {
-	e := partyEnd{known: true, leg: l, aor: r.caller, shownTag: r.shownTag}
+	e := partyEnd{known: true, leg: l, aor: r.caller, shownTag: r.shownTag, id: r.key.callID, sealed: r.Protected}
 	if l == calleeLeg {
 		e.aor, e.shownTag = r.callee, ""
 	}
@@ -175,6 +208,9 @@ func (r *record) party(l leg, device string) partyEnd {
 		e.ended = true
 	}
 	e.dialogEnd = ends[l]
+	if l == calleeLeg {
+		e.aor = e.dialogEnd.aor
+	}
 	return e
 }
 

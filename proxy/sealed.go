@@ -64,6 +64,7 @@ func (t *sealed) request(b *branch) (*sip.Request, error) {
 		return nil, err
 	}
 	h := t.hide(t.from)
+	h.reader = t.p.readerOf(t.call, b)
 	if in.Contact() != nil {
 		if h.contact, err = t.p.contact(b.flow, t.boxForReceiver(b)); err != nil {
 			return nil, err

@@ -83,8 +83,8 @@ func forRealm(value string, ours func(realm string) bool) bool {
 
 // mapDialogs maps Replaces, Join and Target-Dialog of a request of an
 // unprotected call, where they name a dialog that is protected or that crossed
-// somebody in a Refer-To. It fails with errHeader.
-func (s *sealer) mapDialogs(out *sip.Request) error {
+// somebody in a Refer-To, for whom it is sent to. It fails with errHeader or errForged.
+func (s *sealer) mapDialogs(out *sip.Request, r reader) error {
 	headers := out.CloneHeaders()
 	for i, h := range headers {
 		switch longName(h.Name()) {
@@ -96,15 +96,12 @@ func (s *sealer) mapDialogs(out *sip.Request) error {
 		if !ok {
 			continue
 		}
-		named, ok := s.unwrap(d)
-		if !ok {
-			turned, met, err := s.turn(d)
-			if err != nil {
-				return err
-			}
-			if named = turned; !met {
-				continue // an unprotected dialog: both ends know it by the same names
-			}
+		named, met, err := s.read(d, r)
+		if err != nil {
+			return err
+		}
+		if !met {
+			continue // an unprotected dialog: both ends know it by the same names
 		}
 		headers[i] = sip.NewHeader(h.Name(), named.String())
 	}

@@ -86,7 +86,7 @@ func TestMapDialogs(t *testing.T) {
 		"s1-x;to-tag=1;from-tag=2": "!",
 	} {
 		req := parseRequest(t, invite("replaces: "+in))
-		err := s.mapDialogs(req)
+		err := s.mapDialogs(req, owner)
 		got := strings.Join(valuesOf(req, "Replaces"), "|")
 		if want == "!" {
 			if err == nil {
