@@ -135,3 +135,128 @@ func TestDialogIsOpenedForItsParty(t *testing.T) {
 		}, proxytest.Colleagues)
 	}
 }
+
+// sentOn is a call of mallory's to carol, who knows him and sends it on to bob.
+func sentOn(s *proxytest.Stage, opts ...phone.Option) *proxytest.Call {
+	out := s.Mallory.Invites("carol", opts...)
+	s.Carol.IsCalled().Refuses(302, phone.Contact(proxytest.URI("bob")))
+	return out
+}
+
+// Whoever a call is sent on to is protected as if it had been called: by its own
+// settings, not by those of who sends it on.
+func TestRedirectionProtectsWhoIsCalledInTheEnd(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		for _, p := range []*proxytest.Phone{s.Mallory, s.Bob, s.Carol} {
+			s.Set(p.User, "protect_ip", map[bool]string{true: "always", false: "never"}[p == s.Bob])
+			p.Registers()
+		}
+		out := sentOn(s)
+		in := s.Bob.IsCalled()
+		in.Rings()
+		out.HearsProgress(180)
+		in.Answers()
+		out.IsAnswered()
+		proxytest.Talk(out, in)
+		in.Does(in.Hold)
+		out.HangsUp()
+		in.IsHungUp()
+		s.Mallory.KnowsNothingOf(s.Bob)
+		s.Bob.KnowsNothingOf(s.Mallory)
+	}, proxytest.Colleagues)
+}
+
+// states of bob's that a caller who is sent on to him must not tell apart.
+var sentOnTo = []struct {
+	name string
+	bob  func(s *proxytest.Stage) // before
+	then func(s *proxytest.Stage) // when the call has come
+}{
+	{"rings", nil, func(s *proxytest.Stage) {
+		in := s.Bob.IsCalled()
+		in.Rings()
+		in.IsGivenUp()
+	}},
+	{"is busy", nil, func(s *proxytest.Stage) { s.Bob.IsCalled().Refuses(486) }},
+	{"declines", nil, func(s *proxytest.Stage) { s.Bob.IsCalled().Refuses(603) }},
+	{"has no time", nil, func(s *proxytest.Stage) { s.Bob.IsCalled().Refuses(503) }},
+	{"sends it elsewhere", nil, func(s *proxytest.Stage) {
+		s.Bob.IsCalled().Refuses(302, phone.Contact(proxytest.URI("alice")))
+	}},
+	{"is silent", nil, func(s *proxytest.Stage) { s.Bob.IsCalled().IsGivenUp() }},
+	{"silences", func(s *proxytest.Stage) { s.Set("bob", "silence_strangers", "on") }, nil},
+	{"has blocked", func(s *proxytest.Stage) { s.Block("bob", "mallory") }, nil},
+	{"is offline", func(s *proxytest.Stage) { s.Bob.Unregisters() }, nil},
+}
+
+// A caller to whom somebody is a stranger learns nothing of that user's state by an
+// accomplice who redirects: neither what it hears nor when differs.
+func TestRedirectionTellsAStrangerNothing(t *testing.T) {
+	for _, gives := range []time.Duration{0, 5 * time.Second} { // up
+		heard := map[string]string{}
+		for _, state := range sentOnTo {
+			proxytest.RunAgain(t, "sent on", func(t *testing.T, s *proxytest.Stage) {
+				for _, p := range []*proxytest.Phone{s.Mallory, s.Bob, s.Carol, s.Alice} {
+					p.Registers()
+				}
+				if state.bob != nil {
+					state.bob(s)
+				}
+				tok := s.Carol.Token(proxytest.Grant{To: "mallory"})
+				const tick = 10 * time.Second
+				s.Wait(time.Until(time.Now().Truncate(tick).Add(tick))) // what came before took longer in some states
+				s.Mallory.Forget()
+				began := time.Now()
+				out := sentOn(s, phone.Header("Privacy-Token", tok.String()))
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					if state.then != nil {
+						state.then(s)
+					}
+				}()
+				if gives > 0 {
+					s.Wait(gives)
+					out.GivesUp()
+				} else {
+					out.IsRefused(480)
+				}
+				<-done
+				for _, k := range s.Mallory.Received(phone.SIP) {
+					heard[state.name] += k.At.Sub(began).String() + " " + mask(string(k.Data)) + "\n"
+				}
+				s.Mallory.KnowsNothingOf(s.Bob)
+				if len(s.Alice.Received(phone.SIP)) > 2 {
+					t.Error("alice was called")
+				}
+			})
+		}
+		for name, got := range heard {
+			if want := heard["rings"]; got != want {
+				t.Errorf("who %s:\n%s\nwho rings:\n%s", name, got, want)
+			}
+		}
+	}
+}
+
+// Who answers is heard, protected.
+func TestRedirectionToAStrangerIsAnswered(t *testing.T) {
+	proxytest.Run(t, func(_ *testing.T, s *proxytest.Stage) {
+		for _, p := range []*proxytest.Phone{s.Mallory, s.Bob, s.Carol} {
+			s.Set(p.User, "protect_ip", "never")
+			p.Registers()
+		}
+		tok := s.Carol.Token(proxytest.Grant{To: "mallory"})
+		out := sentOn(s, phone.Header("Privacy-Token", tok.String()))
+		in := s.Bob.IsCalled()
+		in.Rings()
+		s.Wait(5 * time.Second)
+		in.Answers()
+		out.IsAnswered()
+		proxytest.Talk(out, in)
+		out.HangsUp()
+		in.IsHungUp()
+		s.Mallory.KnowsNothingOf(s.Bob)
+		s.Bob.KnowsNothingOf(s.Mallory)
+	})
+}

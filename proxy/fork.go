@@ -31,8 +31,8 @@ type fork struct {
 	mute bool
 	// won, if not nil, hears of each 2xx before it goes upstream and says whether it may.
 	won func(*branch, *sip.Response) bool
-	// redirect, if not nil, is the devices of a local user to whom a device redirects.
-	redirect func(sip.Uri) []target
+	// redirect, if not nil, is where a device of this call redirects to.
+	redirect func(sip.Uri) redirection
 	// ended, if not nil, hears once that no branch is left, with the best final.
 	ended func(code int)
 }
@@ -40,6 +40,7 @@ type fork struct {
 // A branch is one target of a fork and its client transaction.
 type branch struct {
 	fork    *fork
+	treat   treatment // the fork's, unless a redirection asks for more protection
 	target  target
 	flow    *flow.Flow
 	next    []destination // where else to try when this one fails (RFC 3263 §4.3)
@@ -53,6 +54,7 @@ type branch struct {
 	best    *sip.Response
 	success bool
 	hungUp  bool // a BYE of ours went to the device
+	behind  bool // only a 2xx crosses: the caller is a stranger to whose device it is (redirect.go)
 }
 
 // A treatment decides how a message looks on the other side: plain
@@ -90,13 +92,16 @@ func (f *fork) start(targets []target) {
 	f.settle()
 }
 
-// add makes a branch for t, unless that target was tried already.
-func (f *fork) add(t target) {
+// add makes a branch for t.
+func (f *fork) add(t target) { f.begin(&branch{fork: f, treat: f.treat, target: t}) }
+
+// begin adds a branch, unless its target was tried already.
+func (f *fork) begin(b *branch) {
+	t := b.target
 	if f.tried[t.key()] || len(f.branches) >= maxTargets {
 		return
 	}
 	f.tried[t.key()] = true
-	b := &branch{fork: f, target: t}
 	f.branches = append(f.branches, b)
 	f.p.reach(t, f.srv.CallID(), func(d []destination, err error) {
 		switch {
@@ -139,9 +144,9 @@ func (b *branch) try() {
 func (b *branch) send(d destination) error {
 	f := b.fork
 	if b.req != nil {
-		f.treat.release(b)
+		b.treat.release(b)
 	}
-	req, err := f.treat.request(b)
+	req, err := b.treat.request(b)
 	if err != nil {
 		return err
 	}
@@ -154,7 +159,7 @@ func (b *branch) send(d destination) error {
 	}
 	cli, err := f.p.txn.Start(f.srv.CallID(), req, b.flow, b)
 	if err != nil {
-		f.treat.release(b)
+		b.treat.release(b)
 		return err
 	}
 	b.cli = cli
@@ -225,10 +230,10 @@ func (b *branch) provisional(res *sip.Response) {
 	if b.timerC != nil {
 		b.armTimerC()
 	}
-	if f.mute || f.finished || b.final != 0 {
+	if f.mute || b.behind || f.finished || b.final != 0 {
 		return
 	}
-	out, err := f.treat.response(b, res)
+	out, err := b.treat.response(b, res)
 	if err != nil {
 		f.p.log.Info("provisional not relayed", "call", f.p.ref(f.srv.Req), "err", err)
 		return
@@ -277,7 +282,7 @@ func (b *branch) answer(res *sip.Response) (*sip.Response, error) {
 	if req := b.fork.srv.Req; req.IsInvite() && !inDialog(req) && res.Contact() == nil {
 		return nil, errNoContact
 	}
-	return b.fork.treat.response(b, res)
+	return b.treat.response(b, res)
 }
 
 // tooLate ends the dialog of a 2xx that cannot cross: the device hears a BYE,
@@ -292,6 +297,10 @@ func (b *branch) refused(res *sip.Response) {
 	f := b.fork
 	if res.StatusCode == sip.StatusServiceUnavailable && b.mayTryNext() {
 		b.try() // RFC 3263 §4.3
+		return
+	}
+	if b.behind {
+		b.end(sip.StatusTemporarilyUnavailable, nil)
 		return
 	}
 	if res.StatusCode >= 300 && res.StatusCode < 400 && !f.cancelled {
@@ -311,7 +320,7 @@ func (b *branch) end(code int, res *sip.Response) {
 	}
 	b.close(code)
 	b.best = res
-	b.fork.treat.release(b)
+	b.treat.release(b)
 	b.fork.settle()
 }
 
@@ -355,7 +364,7 @@ func (f *fork) upstream(code int, from *branch) {
 		f.reply(f.p.respond(f.srv.Req, code))
 		return
 	}
-	out, err := f.treat.response(from, from.best)
+	out, err := from.treat.response(from, from.best)
 	if err != nil {
 		f.reply(f.p.respond(f.srv.Req, sip.StatusInternalServerError))
 		return
@@ -382,15 +391,21 @@ func (f *fork) cancel() {
 // cancelOthers cancels each pending branch but the given one.
 func (f *fork) cancelOthers(but *branch) {
 	for _, b := range f.branches {
-		if b == but || b.final != 0 {
-			continue
+		if b != but && b.final == 0 {
+			b.giveUp(reasonHeader(f, but), sip.StatusRequestTerminated)
 		}
-		b.givenUp = true
-		if b.cli == nil {
-			b.end(sip.StatusRequestTerminated, nil)
-			continue
-		}
-		b.cli.Cancel(reasonHeader(f, but))
+	}
+}
+
+// giveUp cancels what is under way. The device's own final ends the branch, unless
+// nothing of that is waited for: code does then.
+func (b *branch) giveUp(reason sip.Header, code int) {
+	b.givenUp = true
+	if b.cli != nil {
+		b.cli.Cancel(reason)
+	}
+	if b.cli == nil || b.behind {
+		b.end(code, nil)
 	}
 }
 

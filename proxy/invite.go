@@ -178,12 +178,17 @@ func (p *Proxy) newCall(s *txn.Server, who identity, callee aor.AOR, uri sip.Uri
 // judged notes the verdict and decides the protection.
 func (c *call) judged(v judgement) {
 	c.judgement = v
+	c.decide(c.toward(c.callee, v), string(v.verdict.String()), v.reason.String())
+}
+
+// toward is what decides the protection of the call as far as it goes to a local user.
+func (c *call) toward(callee aor.AOR, v judgement) wishes {
 	w := c.wishes()
 	w.stranger = v.stranger
 	w.calleeKnows, w.calleeIsOurs = !v.stranger, true
-	w.callee = c.p.store.Settings(c.callee).ProtectIP
-	w.callerKnows = v.reason == validToken || c.p.knows(c.who.aor, c.callee)
-	c.decide(w, string(v.verdict.String()), v.reason.String())
+	w.callee = c.p.store.Settings(callee).ProtectIP
+	w.callerKnows = v.reason == validToken || c.p.knows(c.who.aor, callee)
+	return w
 }
 
 // outbound decides the protection of a call that leaves the domain.
@@ -228,19 +233,6 @@ func (c *call) follow(f *fork) {
 		return true
 	}
 	f.ended = c.ended
-}
-
-// redirect is where a device sends the call on to: the devices of another
-// local user, whom the caller must be allowed to ring as well.
-func (c *call) redirect(to sip.Uri) []target {
-	other, ok := c.p.localAOR(to)
-	if !ok {
-		return nil
-	}
-	if v := c.p.facts(c.who, other).judged(); v.verdict != ring {
-		return nil
-	}
-	return c.p.devices(other)
 }
 
 // won notes the answer of a device.
