@@ -260,3 +260,104 @@ func TestRedirectionToAStrangerIsAnswered(t *testing.T) {
 		s.Bob.KnowsNothingOf(s.Mallory)
 	})
 }
+
+// anonymously are the ways to call as nobody.
+var anonymously = [][]phone.Option{
+	{phone.Header("Privacy", "user")}, {phone.Header("Privacy", "user;id")},
+	{phone.From(`"Anonymous" <sip:anonymous@sotto.example>`)},
+}
+
+// unnamed checks that nobody but alice was told alice's name, or where she is.
+func unnamed(t *testing.T, s *proxytest.Stage, phones ...*proxytest.Phone) {
+	t.Helper()
+	for _, p := range phones {
+		p.KnowsNothingOf(s.Alice)
+		for _, k := range p.Received(phone.SIP) {
+			if strings.Contains(string(k.Data), "alice") {
+				t.Errorf("%s received of alice:\n%s", p.User, k.Data)
+				break
+			}
+		}
+	}
+}
+
+// Who calls as nobody stays nobody to the end of the call, also where both have told
+// the server that their addresses need not be hidden.
+func TestAnonymousCallerStaysUnnamed(t *testing.T) {
+	for _, how := range anonymously {
+		proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+			for _, p := range []*proxytest.Phone{s.Alice, s.Bob} {
+				s.Set(p.User, "protect_ip", "never")
+				p.Registers()
+			}
+			out := s.Alice.Invites("bob", how...)
+			in := s.Bob.IsCalled()
+			in.Rings()
+			in.Answers()
+			out.IsAnswered()
+			proxytest.Talk(out, in)
+			for _, step := range []func(context.Context) error{
+				out.Hold, out.Resume, in.Hold, in.Resume,
+				func(ctx context.Context) error { return out.Info(ctx, "5") },
+				func(ctx context.Context) error { return out.Update(ctx) },
+			} {
+				out.Does(step)
+			}
+			out.HangsUp()
+			in.IsHungUp()
+			unnamed(t, s, s.Bob)
+		}, proxytest.Colleagues)
+	}
+}
+
+// Nor is an accomplice told, to whom the other party refers the caller or who takes over the call.
+func TestAnonymousCallerIsNotNamedToAnAccomplice(t *testing.T) {
+	for _, how := range anonymously {
+		proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+			for _, p := range []*proxytest.Phone{s.Alice, s.Bob, s.Carol, s.Mallory} {
+				s.Set(p.User, "protect_ip", "never")
+				p.Registers()
+			}
+			out := s.Alice.Invites("bob", how...)
+			in := s.Bob.IsCalled()
+			in.Rings()
+			in.Answers()
+			out.IsAnswered()
+			s.Set("bob", "protect_ip", "always")
+			ask, asked := s.Bob.Connect(s.Carol)
+			target, _ := in.Dialog()
+			if code := ask.Asks("REFER", phone.Header("Refer-To", "<"+target+">")); code != 403 {
+				t.Errorf("the transfer to nobody was answered %d", code)
+			}
+			ask.Does(func(ctx context.Context) error {
+				return ask.Refer(ctx, target+"?Replaces="+url.QueryEscape(in.Replaces()))
+			})
+			uri, query, _ := strings.Cut(referTo(asked), "?Replaces=")
+			replaces, err := url.PathUnescape(query)
+			if err != nil || uri != proxytest.URI("anonymous") {
+				t.Fatalf("%s, %v", uri, err)
+			}
+			next := s.Carol.Invites(uri, phone.Header("Replaces", replaces))
+			taken := s.Alice.IsCalled()
+			taken.Answers()
+			next.IsAnswered()
+			out.HangsUp()
+			in.IsHungUp()
+			ask.HangsUp()
+			asked.IsHungUp()
+			proxytest.Talk(next, taken)
+			s.Set("carol", "protect_ip", "always")
+			again, heard := s.Carol.Connect(s.Mallory)
+			target, _ = next.Dialog()
+			if code := again.Asks("REFER", phone.Header("Refer-To", "<"+target+">")); code != 403 {
+				t.Errorf("the second transfer was answered %d", code)
+			}
+			again.HangsUp()
+			heard.IsHungUp()
+			taken.Does(taken.Hold)
+			taken.HangsUp()
+			next.IsHungUp()
+			unnamed(t, s, s.Bob, s.Carol, s.Mallory)
+		}, proxytest.Colleagues)
+	}
+}

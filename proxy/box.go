@@ -54,10 +54,11 @@ type box struct {
 	aor     string    // the other party, as user@domain; "" if it has no AOR
 	ownTag  string    // the answering device's own tag, where a facade showed
 	// another: shownTag. Both are empty without a facade.
-	shownTag string
-	late     bool   // the answer to an offer of the callee is still due (RFC 3262 §5)
-	salt     uint32 // tells apart what would look the same twice
-	key      keyID  // set by open; seal and sealer.at use it. Not in the text.
+	shownTag  string
+	anonymous bool   // the caller has asked to be nobody: who it is, is told to nobody (RFC 3323)
+	late      bool   // the answer to an offer of the callee is still due (RFC 3262 §5)
+	salt      uint32 // tells apart what would look the same twice
+	key       keyID  // set by open; seal and sealer.at use it. Not in the text.
 }
 
 // flowRef is what names a connection: a flow.Ref.
@@ -94,6 +95,7 @@ const (
 	hasTags
 	hasRoutes
 	isLate
+	isAnonymous // the last bit there is
 )
 
 // boxVersion is in the upper half of the first byte, the kind in the lower.
@@ -151,6 +153,7 @@ func (b box) flags() byte {
 		{b.ownTag != "" || b.shownTag != "", hasTags},
 		{len(b.routes) > 0, hasRoutes},
 		{b.late, isLate},
+		{b.anonymous, isAnonymous},
 	} {
 		if has.it {
 			f |= has.flag
@@ -206,8 +209,8 @@ func appendText(w []byte, s string) ([]byte, error) {
 func decodeBox(raw []byte) (box, error) {
 	r := boxReader{rest: raw}
 	head, flags := r.byte(), r.byte()
-	b := box{kind: boxKind(head & 0xf), late: flags&isLate != 0}
-	if head>>4 != boxVersion || b.kind > boxFacade || flags >= isLate<<1 {
+	b := box{kind: boxKind(head & 0xf), late: flags&isLate != 0, anonymous: flags&isAnonymous != 0}
+	if head>>4 != boxVersion || b.kind > boxFacade {
 		return box{}, errForged
 	}
 	if flags&hasLeg != 0 {

@@ -37,6 +37,7 @@ type record struct {
 	media     []rtpengine.Report      // of the sessions that have ended, the first keptMedia
 	receipt   *receipt.Receipt        // nil unless protected
 	forgotten bool                    // the receipt knows no fact any more
+	anonymous bool                    // the caller asked to be nobody
 	from      dialogEnd               // the caller while it rings: where, and no more
 	shownTag  string                  // of the facade; "" without
 	ends      map[string][2]dialogEnd // by the answering device's tag: caller's, callee's end

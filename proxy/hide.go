@@ -52,6 +52,7 @@ type hide struct {
 func hideFrom(s *sealer, b box) hide {
 	return hide{
 		seal: s.at(b.key), from: b.leg, mark: b.mark, ownTag: b.ownTag, shownTag: b.shownTag,
+		anonymous: b.anonymous && b.leg == callerLeg,
 	}
 }
 
@@ -232,7 +233,7 @@ func (h hide) fromHeader(in *sip.Request) *sip.FromHeader {
 	}
 	if f.DisplayName = displayName(in.From().DisplayName); h.anonymous {
 		f.DisplayName = "Anonymous"
-		f.Address = sip.Uri{Scheme: "sip", User: "anonymous", Host: anonymousHost}
+		f.Address = nobodyURI()
 	}
 	if tag, ok := tagOf(in.From().Params); ok && tag != "" {
 		f.Params.Add("tag", h.tagOut(tag))
@@ -257,8 +258,13 @@ func (h hide) toHeader(in *sip.Request) (*sip.ToHeader, error) {
 	return t, nil
 }
 
-// anonymousHost is the host of nobody (RFC 3323 §4.1.1.3).
-const anonymousHost = "anonymous.invalid"
+// The URI of nobody (RFC 3323 §4.1.1.3).
+const (
+	anonymousUser = "anonymous"
+	anonymousHost = "anonymous.invalid"
+)
+
+func nobodyURI() sip.Uri { return sip.Uri{Scheme: "sip", User: anonymousUser, Host: anonymousHost} }
 
 // mostForwards is the Max-Forwards of RFC 3261 §8.1.1.6. Loops through sealed
 // legs are ended by it alone, since no Via crosses; so it counts down like
@@ -305,7 +311,7 @@ func (h hide) fit(u sip.Uri, nowhere string) sip.Uri {
 		out.Host = nowhere
 	}
 	if out.Host == anonymousHost || hidesAddress(out.User) {
-		out.User = "anonymous"
+		out.User = anonymousUser
 	}
 	return out
 }

@@ -156,6 +156,7 @@ type call struct {
 	key       callKey
 	protected bool
 	handed    bool   // it takes over a dialog of the callee's
+	unnamed   bool   // in which the callee has asked to be nobody
 	shownTag  string // To tag that a facade has shown; "" without
 	judgement judgement
 	receipt   *receipt.Receipt // nil unless protected
@@ -166,7 +167,7 @@ func (p *Proxy) newCall(s *txn.Server, who identity, callee aor.AOR, uri sip.Uri
 	uri.UriParams, uri.Headers = nil, nil
 	c := &call{p: p, srv: s, who: who, callee: callee, dialled: uri, key: keyOf(s.Req)}
 	p.calls.begin(&record{
-		key: c.key, caller: who.aor, callee: callee, from: callerOf(p, s),
+		key: c.key, caller: who.aor, callee: callee, from: callerOf(p, s), anonymous: c.anonymous(),
 		CallInfo: CallInfo{
 			Ref: p.ref(s.Req), Caller: who.String(), Callee: sanitise(uri.User + "@" + uri.Host),
 			State: stateRinging, Started: time.Now(),
@@ -196,10 +197,15 @@ func (c *call) outbound() {
 	c.decide(c.wishes(), "passed", "calls that leave the domain are not screened")
 }
 
+// anonymous says that the caller asks to be nobody (RFC 3323 §4.1.1.3, §4.2).
+func (c *call) anonymous() bool {
+	return c.p.anonymous(c.srv.Req.From().Address) || hasPrivacy(c.srv.Req, "user")
+}
+
 // wishes are the caller's part of what decides the protection.
 func (c *call) wishes() wishes {
 	return wishes{
-		forced: c.p.cfg.ProtectIP == "always", asked: asksPrivacy(c.srv.Req),
+		forced: c.p.cfg.ProtectIP == "always", asked: asksPrivacy(c.srv.Req) || c.anonymous() || c.unnamed,
 		caller:       c.p.store.Settings(c.who.aor).ProtectIP,
 		callerIsOurs: c.who.kind == digestUser,
 	}

@@ -239,6 +239,9 @@ func referTo(h hide, s headerSet) (string, error) {
 		// RFC 3261 §25.1, hvalue: "=" is escaped, too; Linphone cuts the value there.
 		return "<" + to.String() + "?Replaces=" + url.QueryEscape(v) + ">", nil
 	}
+	if to.User == anonymousUser {
+		return "", errHeader // there is nobody to call
+	}
 	return "<" + to.String() + ">", nil
 }
 
@@ -256,8 +259,11 @@ func (h hide) transferee(u sip.Uri) (sip.Uri, error) {
 	}
 	b, err := h.seal.open(u.User, time.Now())
 	user, host, ok := strings.Cut(b.aor, "@")
-	if err != nil || !ok || isAddress(host) {
+	switch {
+	case err != nil, !ok, isAddress(host):
 		return sip.Uri{}, errHeader
+	case b.anonymous && b.leg == calleeLeg: // it leads to the caller
+		return sip.Uri{Scheme: "sip", User: anonymousUser, Host: h.domain}, nil
 	}
 	return sip.Uri{Scheme: "sip", User: userName(user), Host: host}, nil
 }

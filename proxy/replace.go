@@ -82,11 +82,14 @@ func (p *Proxy) takeOver(s *txn.Server, who identity) (done bool, err error) {
 // takesOver sends the INVITE to the one device that has the dialog.
 func (p *Proxy) takesOver(s *txn.Server, who identity, end partyEnd) error {
 	in := p.takeTokens(s.Req)
-	if !end.aor.IsZero() {
+	switch {
+	case end.anonymous:
+		in.uri = nobodyURI() // its phone would else name itself to the other party
+	case !end.aor.IsZero():
 		in.uri = uriOf(end.aor)
 	}
 	c := p.newCall(s, who, end.aor, in.uri)
-	c.handed = true
+	c.handed, c.unnamed = true, end.anonymous
 	if end.aor.IsZero() {
 		c.outbound()
 	} else {
@@ -110,14 +113,15 @@ func (p *Proxy) takesOver(s *txn.Server, who identity, end partyEnd) error {
 // A partyEnd is one party of a call, as somebody else asks for it.
 type partyEnd struct {
 	dialogEnd
-	aor      aor.AOR // zero: elsewhere
-	id       string  // the caller's Call-ID
-	sealed   bool    // the call is protected: each party knows the other's identifiers sealed
-	shownTag string  // by which the caller knows the device, where a facade has answered; "" elsewhere
-	known    bool
-	ended    bool
-	early    bool
-	leg      leg
+	aor       aor.AOR // zero: elsewhere
+	id        string  // the caller's Call-ID
+	anonymous bool    // it has asked to be nobody
+	sealed    bool    // the call is protected: each party knows the other's identifiers sealed
+	shownTag  string  // by which the caller knows the device, where a facade has answered; "" elsewhere
+	known     bool
+	ended     bool
+	early     bool
+	leg       leg
 }
 
 // answerTo is what RFC 3891 §3 and RFC 3911 §4 have answered instead of taking
@@ -195,9 +199,12 @@ func (t *callTable) party(s *sealer, d dialogRef) (e partyEnd, ok bool) {
 
 // party is one party of a call, in the dialog with a device.
 func (r *record) party(l leg, device string) partyEnd {
-	e := partyEnd{known: true, leg: l, aor: r.caller, shownTag: r.shownTag, id: r.key.callID, sealed: r.Protected}
+	e := partyEnd{
+		known: true, leg: l, aor: r.caller, anonymous: r.anonymous, shownTag: r.shownTag,
+		id: r.key.callID, sealed: r.Protected,
+	}
 	if l == calleeLeg {
-		e.aor, e.shownTag = r.callee, ""
+		e.aor, e.shownTag, e.anonymous = r.callee, "", false
 	}
 	if len(r.ends) == 0 {
 		e.early, e.dialogEnd = true, r.from

@@ -90,7 +90,7 @@ func (t *sealed) hide(from leg) hide {
 	}
 	h.from, h.domain, h.ours = from, canonical(t.p.cfg.Domains[0]), t.p.oursByHost
 	if t.call != nil {
-		h.anonymous = t.p.anonymous(t.srv.Req.From().Address) || hasPrivacy(t.srv.Req, "user")
+		h.anonymous = t.call.anonymous()
 		if !t.call.who.aor.IsZero() {
 			h.sender = uriOf(t.call.who.aor)
 		}
@@ -125,7 +125,9 @@ func (t *sealed) newBox(b *branch) box {
 		kind: boxContact, mark: markOf(t.key().callID), session: uint64(b.media.session),
 		expires: time.Now().Add(boxLife), salt: uint32(random()), shownTag: t.shownTag,
 	}
+	x.anonymous = t.call != nil && t.call.anonymous()
 	if t.box != nil {
+		x.anonymous = t.box.anonymous
 		x.ownTag, x.shownTag = t.box.ownTag, t.box.shownTag
 		x.key = t.box.key // the dialog keeps the key that it began with
 	}
@@ -159,7 +161,7 @@ func (t *sealed) boxForSender(b *branch, res *sip.Response) box {
 	x.late = sdpOf(res) != nil && !b.media.offered
 	if t.box != nil { // inside a dialog the other side stays where it was
 		x.flow, x.binding, x.aor = t.box.flow, t.box.binding, t.box.aor
-	} else {
+	} else if !t.call.unnamed {
 		x.aor = t.call.callee.String()
 	}
 	if t.from == callerLeg && x.shownTag != "" {
