@@ -86,7 +86,9 @@ func newLab() (*lab, error) {
 // nothing else does. A virtual processor that halts is taken away, and comes
 // back after a while and cold, now and then: that is the host's cost, not a relay's.
 func (l *lab) wake() error {
-	l.awake = exec.Command("taskset", "-c", strconv.Itoa(relayCPU), "chrt", "-i", "0", "sh", "-c", "while :; do :; done")
+	// It asks now and then whether the bench is there, which may be killed.
+	const turn = "while kill -0 $PPID; do i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; done"
+	l.awake = exec.Command("taskset", "-c", strconv.Itoa(relayCPU), "chrt", "-i", "0", "sh", "-c", turn)
 	return l.awake.Start()
 }
 
