@@ -222,13 +222,14 @@ func unreachable(err error) int {
 	return sip.StatusRequestTimeout
 }
 
-// transportOf is the transport that a URI asks for; "" leaves it to DNS.
+// transportOf is the transport that a URI asks for; "" leaves it to DNS. With
+// "sips", transport=tcp means TLS over TCP (RFC 3261 §26.2.2, RFC 5630 §3.1.4).
 func transportOf(u sip.Uri) string {
-	if t, ok := u.UriParams.Get("transport"); ok && t != "" {
-		return strings.ToLower(t)
-	}
 	if u.Scheme == "sips" {
 		return "tls"
+	}
+	if t, ok := u.UriParams.Get("transport"); ok {
+		return strings.ToLower(t)
 	}
 	return ""
 }
