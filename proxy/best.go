@@ -18,7 +18,7 @@ func (f *fork) choose() (int, *branch) {
 	}
 	var best *branch
 	for _, b := range f.branches {
-		if best == nil || rank(b.final) < rank(best.final) {
+		if best == nil || b.rank() < best.rank() {
 			best = b
 		}
 	}
@@ -51,6 +51,15 @@ func (f *fork) chooseCancelled() (int, *branch) {
 
 // ours says that the branch never left because the proxy refused it.
 func (b *branch) ours() bool { return b.req == nil || b.cli == nil }
+
+// rank orders branches by their finals: what a device has said comes before
+// what the proxy says of one that is not there.
+func (b *branch) rank() int {
+	if b.best == nil && b.final/100 == 4 {
+		return rank(sip.StatusRequestTimeout)
+	}
+	return rank(b.final)
+}
 
 // rank orders finals: 2xx, 6xx, then by class; inside the 4xx the ones of
 // §16.7 step 6 first, and a silent device (408) or one that was cancelled last.

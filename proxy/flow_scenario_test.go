@@ -59,6 +59,35 @@ func TestConnectionThatEndsWhileThePhoneRegisters(t *testing.T) {
 	})
 }
 
+// A phone whose connection ends while it rings is away, as its caller hears, unless
+// another one of the user's says more. 5xx would have a PBX try another route.
+func TestConnectionThatEndsWhileThePhoneRings(t *testing.T) {
+	for _, transport := range []string{"tcp", "tls"} {
+		t.Run(transport, func(t *testing.T) {
+			proxytest.Run(t, func(_ *testing.T, s *proxytest.Stage) {
+				mobile := s.Phone("bob", func(c *phone.Config) { c.Transport = transport })
+				mobile.Registers()
+				s.Alice.Registers()
+				out := s.Alice.Invites("bob")
+				mobile.IsCalled().Rings()
+				out.HearsProgress(180)
+				mobile.Does(func(context.Context) error { return mobile.Drop() })
+				out.IsRefused(480)
+
+				mobile.Registers()
+				s.Bob.Registers()
+				out = s.Alice.Invites("bob")
+				mobile.IsCalled().Rings()
+				in := s.Bob.IsCalled()
+				mobile.Does(func(context.Context) error { return mobile.Drop() })
+				s.Wait(time.Second)
+				in.Refuses(486)
+				out.IsRefused(486)
+			}, proxytest.Colleagues)
+		})
+	}
+}
+
 // A phone on UDP that a NAT, or a change of network, has given another address
 // registers from there. Requests within its calls then go there, too.
 func TestPhoneThatMoves(t *testing.T) {

@@ -211,11 +211,14 @@ func (b *branch) Failed(_ *txn.Client, err error) {
 		b.try()
 		return
 	}
-	if errors.Is(err, txn.ErrTimeout) {
+	switch {
+	case errors.Is(err, txn.ErrTimeout):
 		b.end(sip.StatusRequestTimeout, nil)
-		return
+	case b.target.binding != 0: // a phone's connection has ended: it is away, and the server is well
+		b.end(unreachable(errFlowGone), nil)
+	default:
+		b.end(sip.StatusServiceUnavailable, nil)
 	}
-	b.end(sip.StatusServiceUnavailable, nil)
 }
 
 // mayTryNext says that another destination may take the place of one that has
