@@ -88,6 +88,38 @@ func TestConnectionThatEndsWhileThePhoneRings(t *testing.T) {
 	}
 }
 
+// A phone that has registered over two flows is called over one of them, and
+// over the other when that fails (RFC 5626 §5.3).
+func TestPhoneWithTwoFlows(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		const instance = "urn:uuid:00000000-0000-4000-8000-000000000001"
+		bob := s.Phone("bob", func(c *phone.Config) { c.Instance = instance })
+		other := s.Phone("bob", func(c *phone.Config) { c.Instance, c.RegID = instance, 2 })
+		s.Alice.Registers()
+		bob.Registers()
+		other.Registers()
+		bindings(s, 3)
+		out := s.Alice.Invites("bob")
+		in := other.IsCalled()
+		in.Rings()
+		s.Wait(time.Second)
+		if bob.Heeds("INVITE") {
+			t.Error("the phone is called over both of its flows")
+		}
+		in.Refuses(486)
+		out.IsRefused(486)
+
+		other.Close()
+		out = s.Alice.Invites("bob")
+		in = bob.IsCalled() // after timer B
+		in.Answers()
+		out.IsAnswered()
+		proxytest.Talk(out, in)
+		in.HangsUp()
+		out.IsHungUp()
+	}, proxytest.Colleagues)
+}
+
 // A phone on UDP that a NAT, or a change of network, has given another address
 // registers from there. Requests within its calls then go there, too.
 func TestPhoneThatMoves(t *testing.T) {

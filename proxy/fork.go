@@ -129,6 +129,9 @@ func (b *branch) try() {
 			continue
 		}
 		b.flow = fl
+		if d.of != nil {
+			b.target = *d.of
+		}
 		if err := b.send(d); err != nil {
 			code := codeOf(err)
 			f.p.log.Info("request not forwarded", "call", f.p.ref(f.srv.Req), "code", code, "err", err)

@@ -29,6 +29,7 @@ type target struct {
 	nat     bool      // it registered from behind a NAT
 	aor     aor.AOR   // the local user whose device this is; zero elsewhere
 	peer    string    // the trunk's name, if this is one
+	spare   []target  // the same device over its other flows (RFC 5626 §5.3)
 }
 
 // key tells targets apart.
@@ -41,8 +42,9 @@ type destination struct {
 	flow      *flow.Flow
 	transport string
 	addr      netip.AddrPort
-	name      string // for the certificate (RFC 5922)
-	fixed     bool   // the transport is not ours to change
+	name      string  // for the certificate (RFC 5922)
+	fixed     bool    // the transport is not ours to change
+	of        *target // what it leads to, if that is not what was asked for
 }
 
 // maxUDP is the largest request that goes over UDP where the path's MTU is not
@@ -69,7 +71,7 @@ const resolveTimeout = 5 * time.Second
 // when the flow is known or the host is an address, later otherwise.
 func (p *Proxy) reach(t target, callID string, then func([]destination, error)) {
 	if fl := p.flowOf(t); fl != nil {
-		then([]destination{{flow: fl}}, nil)
+		then(append([]destination{{flow: fl}}, p.spare(t)...), nil)
 		return
 	}
 	if t.flow != (flow.Ref{}) && t.flow.Transport != "udp" && t.binding != 0 {
@@ -91,6 +93,17 @@ func (p *Proxy) reach(t target, callID string, then func([]destination, error)) 
 		return
 	}
 	go p.lookUp(next, transport, callID, then)
+}
+
+// spare are the other flows of t's device, for when the first fails.
+func (p *Proxy) spare(t target) []destination {
+	var all []destination
+	for _, s := range t.spare {
+		if fl := p.mux.Find(s.flow); fl != nil {
+			all = append(all, destination{flow: fl, of: &s})
+		}
+	}
+	return all
 }
 
 // How long a phone that has lost its connection may take to come back before
@@ -349,16 +362,29 @@ func targetOf(b location.Binding) (target, error) {
 	return t, nil
 }
 
-// devices are the targets of a local user.
+// devices are the targets of a local user. A device with several flows is one
+// target (RFC 5626 §5.3), over the flow that it has registered last: with two it
+// would ring twice, or refuse the second request as the first one's double.
 func (p *Proxy) devices(a aor.AOR) []target {
 	var all []target
+	instances := map[string]int{}
 	for _, b := range p.loc.Bindings(a, time.Now()) {
 		t, err := targetOf(b)
 		if err != nil {
 			p.log.Warn("binding skipped", "aor", a, "err", err)
 			continue
 		}
-		all = append(all, t)
+		i, again := instances[b.Instance]
+		switch {
+		case b.Instance == "" || !again:
+			instances[b.Instance] = len(all)
+			all = append(all, t)
+		case p.mux.Find(t.flow) != nil:
+			t.spare, all[i].spare = append([]target{all[i]}, all[i].spare...), nil
+			all[i] = t
+		default:
+			all[i].spare = append(all[i].spare, t)
+		}
 	}
 	return all
 }

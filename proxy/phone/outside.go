@@ -25,7 +25,7 @@ func (p *Phone) Register(ctx context.Context, opts ...Option) ([]string, error) 
 	pl := planned(opts)
 	own := p.contact()
 	if p.cfg.Instance != "" {
-		own += `;+sip.instance="<` + p.cfg.Instance + `>";reg-id=1`
+		own += `;+sip.instance="<` + p.cfg.Instance + `>";reg-id=` + strconv.Itoa(max(p.cfg.RegID, 1))
 	}
 	contacts := append([]string{own}, pl.contacts...)
 	if err := p.do(func() { p.contacts = contacts }); err != nil {

@@ -52,6 +52,7 @@ type Config struct {
 
 	Digest   string // "MD5" or "SHA-256": the only algorithm it knows; "": the best offered
 	Instance string // +sip.instance, such as urn:uuid:…; "": none
+	RegID    int    // reg-id beside it; 0: 1
 	Contact  string // URI in Contact; "": user, own address, transport
 
 	Headers    []Field // further headers of every request and response
