@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"sotto/location"
 	"sotto/proxy/flow"
 	"sotto/proxy/resolve"
-	"sotto/proxy/txn"
 	"sotto/proxy/wire"
 )
 
@@ -253,97 +251,6 @@ func defaultPort(transport string) int {
 		return 5061
 	}
 	return 5060
-}
-
-// via is the Via of a request that leaves over f on behalf of in
-// (RFC 3261 §16.6 step 8; the branch carries the loop hash of RFC 5393 §4.2.1).
-func (p *Proxy) via(f *flow.Flow, in *sip.Request) *sip.ViaHeader {
-	host, port := p.sentBy(f)
-	v := &sip.ViaHeader{
-		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: strings.ToUpper(f.Transport()),
-		Host: host, Port: port, Params: sip.NewParams(),
-	}
-	branch := txn.NewBranch()
-	if in != nil {
-		branch += p.loopHash(in)
-	}
-	v.Params.Add("branch", branch)
-	if f.Transport() == "udp" {
-		v.Params.Add("rport", "") // RFC 3581 §3
-	}
-	return v
-}
-
-// sentBy is the host and port under which the other end of f reaches us.
-func (p *Proxy) sentBy(f *flow.Flow) (string, int) {
-	at := p.listenerFor(f)
-	if p.cfg.Advertise != "" {
-		return p.cfg.Advertise, int(at.Port())
-	}
-	ip := at.Addr()
-	if !ip.IsValid() || ip.IsUnspecified() {
-		ip = localToward(f.Peer())
-	}
-	return ip.Unmap().String(), int(at.Port())
-}
-
-// listenerFor is where we listen for the other end of f. A connection that it
-// opened is at a listener; one that we dialled has a port of its own, and no
-// address before it is up.
-func (p *Proxy) listenerFor(f *flow.Flow) netip.AddrPort {
-	local := f.Local()
-	at := netip.AddrPortFrom(local.Addr(), uint16(defaultPort(f.Transport())))
-	for _, b := range p.bound {
-		switch {
-		case b.Transport != f.Transport() || !sameFamily(b.Addr.Addr(), f.Peer().Addr()):
-		case b.Addr == local:
-			return b.Addr
-		case local.IsValid():
-			at = netip.AddrPortFrom(local.Addr(), b.Addr.Port())
-		default:
-			at = b.Addr
-		}
-	}
-	return at
-}
-
-func sameFamily(a, b netip.Addr) bool { return a.Unmap().Is4() == b.Unmap().Is4() || a.IsUnspecified() }
-
-// localToward is the address that the kernel would send from to peer. No
-// packet is sent.
-func localToward(peer netip.AddrPort) netip.Addr {
-	c, err := net.Dial("udp", peer.String())
-	if err != nil {
-		return peer.Addr()
-	}
-	defer c.Close()
-	a, err := netip.ParseAddrPort(c.LocalAddr().String())
-	if err != nil {
-		return peer.Addr()
-	}
-	return a.Addr().Unmap()
-}
-
-// isLocal says that ip is one of this machine's addresses.
-func (p *Proxy) isLocal(ip netip.Addr) bool {
-	return ip.IsLoopback() || localToward(netip.AddrPortFrom(ip, 9)) == ip
-}
-
-// uriToward is a URI of ours as the other end of f can use it.
-func (p *Proxy) uriToward(f *flow.Flow, user string) sip.Uri {
-	host, port := p.sentBy(f)
-	u := sip.Uri{Scheme: "sip", User: user, Host: host, Port: port, UriParams: sip.NewParams()}
-	u.UriParams.Add("transport", f.Transport())
-	return u
-}
-
-// contact is a sealed Contact for the party at the other end of f.
-func (p *Proxy) contact(f *flow.Flow, b box) (*sip.ContactHeader, error) {
-	user, err := p.seal.seal(b)
-	if err != nil {
-		return nil, err
-	}
-	return &sip.ContactHeader{Address: p.uriToward(f, user), Params: sip.NewParams()}, nil
 }
 
 // targetOf is the target that a binding stands for.

@@ -144,6 +144,25 @@ func TestConnectionsThatSayTooLittle(t *testing.T) {
 	})
 }
 
+// Of several listeners the one sends that has the address from which the system
+// would reach the peer: another one's packets leave by the wrong link.
+func TestListenerTowardPeer(t *testing.T) {
+	m := New(Config{Handler: &hall{}, Limits: Limits{SocketBuffer: 1 << 16}})
+	defer m.Close()
+	for _, a := range []string{"127.0.0.2:0", "127.0.0.1:0", "0.0.0.0:0"} {
+		if _, err := m.Listen("udp", netip.MustParseAddrPort(a)); err != nil {
+			t.Skipf("listening on %s: %v", a, err)
+		}
+	}
+	f, err := m.To("udp", netip.MustParseAddrPort("127.0.0.1:9"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := f.Local().Addr(), LocalToward(f.Peer()); got != want {
+		t.Errorf("sends from %s, the system from %s", got, want)
+	}
+}
+
 // A silent connection that somebody is reached over is kept as long as he is.
 func TestConnectionThatIsNeeded(t *testing.T) {
 	on(t, Limits{}, func(t *testing.T, m *Mux, h *hall, phone *memnet.Host) {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -141,33 +142,68 @@ func (m *Mux) Find(r Ref) *Flow {
 // background while Send queues. serverName is checked in its certificate.
 func (m *Mux) To(transport string, peer netip.AddrPort, serverName string) (*Flow, error) {
 	peer = unmap(peer)
+	switch transport {
+	case "udp":
+		return m.udpTo(peer)
+	case "tcp", "tls":
+		return m.connectionTo(dialKey{transport, peer, serverName})
+	}
+	return nil, errors.New("transport is not supported") // its name is somebody else's, and this is logged
+}
+
+// udpTo picks the listener to send from: where there are several, the one at the
+// address that the system would send from. From another one nothing might come back.
+func (m *Mux) udpTo(peer netip.AddrPort) (*Flow, error) {
+	m.mu.Lock()
+	stopped := m.stopped
+	var fit []*udpListener
+	for _, l := range m.udp {
+		local := l.local.Addr()
+		if local.Is4() == peer.Addr().Is4() || local == netip.IPv6Unspecified() {
+			fit = append(fit, l)
+		}
+	}
+	m.mu.Unlock()
+	switch {
+	case stopped:
+		return nil, ErrClosed
+	case len(fit) == 0:
+		return nil, fmt.Errorf("no UDP listener of the family of %s", peer.Addr())
+	}
+	best := fit[0]
+	if len(fit) > 1 {
+		source := LocalToward(peer)
+		i := slices.IndexFunc(fit, func(l *udpListener) bool { return l.local.Addr() == source })
+		if i < 0 {
+			i = slices.IndexFunc(fit, func(l *udpListener) bool { return l.local.Addr().IsUnspecified() })
+		}
+		best = fit[max(i, 0)]
+	}
+	return &Flow{ref: Ref{Transport: "udp", Local: best.local, Peer: peer}, udp: best}, nil
+}
+
+// LocalToward is the address that the system would send from to peer, the
+// peer's own where it knows no way. No packet is sent.
+func LocalToward(peer netip.AddrPort) netip.Addr {
+	c, err := net.Dial("udp", peer.String())
+	if err != nil {
+		return peer.Addr()
+	}
+	defer c.Close()
+	a, err := netip.ParseAddrPort(c.LocalAddr().String())
+	if err != nil {
+		return peer.Addr()
+	}
+	return a.Addr().Unmap()
+}
+
+// connectionTo returns the connection for key, opening it if need be.
+func (m *Mux) connectionTo(key dialKey) (*Flow, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.stopped {
 		return nil, ErrClosed
 	}
-	switch transport {
-	case "udp":
-		return m.udpTo(peer)
-	case "tcp", "tls":
-		return m.dialLocked(dialKey{transport, peer, serverName})
-	}
-	return nil, errors.New("transport is not supported") // its name is somebody else's, and this is logged
-}
-
-// udpTo picks the listener to send from.
-func (m *Mux) udpTo(peer netip.AddrPort) (*Flow, error) {
-	for _, l := range m.udp {
-		local := l.local.Addr()
-		if local.Is4() == peer.Addr().Is4() || local == netip.IPv6Unspecified() {
-			return &Flow{ref: Ref{Transport: "udp", Local: l.local, Peer: peer}, udp: l}, nil
-		}
-	}
-	return nil, fmt.Errorf("no UDP listener of the family of %s", peer.Addr())
-}
-
-// dialLocked returns the connection for key, opening it if need be.
-func (m *Mux) dialLocked(key dialKey) (*Flow, error) {
 	if c := m.dialled[key]; c != nil {
 		return c.flow, nil
 	}
