@@ -67,6 +67,7 @@ type Table struct {
 	byAOR  map[aor.AOR][]Binding
 	byID   map[uint64]aor.AOR
 	byFlow map[Flow][]uint64 // a phone with several accounts has one connection for all
+	byPeer map[netip.AddrPort]int
 	edits  uint64
 }
 
@@ -75,6 +76,7 @@ func New(l Limits) *Table {
 	l.PerAOR, l.Total = cmp.Or(l.PerAOR, 10), cmp.Or(l.Total, 1_000_000)
 	return &Table{
 		limits: l, byAOR: map[aor.AOR][]Binding{}, byID: map[uint64]aor.AOR{}, byFlow: map[Flow][]uint64{},
+		byPeer: map[netip.AddrPort]int{},
 	}
 }
 
@@ -198,6 +200,9 @@ func (t *Table) set(a aor.AOR, next []Binding) {
 	for _, b := range t.byAOR[a] {
 		delete(t.byID, b.ID)
 		t.leave(b)
+		if t.byPeer[b.Flow.Peer]--; t.byPeer[b.Flow.Peer] == 0 {
+			delete(t.byPeer, b.Flow.Peer)
+		}
 	}
 	delete(t.byAOR, a)
 	if len(next) == 0 {
@@ -207,6 +212,7 @@ func (t *Table) set(a aor.AOR, next []Binding) {
 	for _, b := range next {
 		t.byID[b.ID] = a
 		t.byFlow[b.Flow] = append(t.byFlow[b.Flow], b.ID)
+		t.byPeer[b.Flow.Peer]++
 	}
 }
 
@@ -264,6 +270,13 @@ func (t *Table) ByFlow(f Flow) uint64 {
 		return ids[len(ids)-1]
 	}
 	return 0
+}
+
+// DeviceAt says that a device has registered from an address and port.
+func (t *Table) DeviceAt(at netip.AddrPort) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byPeer[at] > 0
 }
 
 // FlowClosed removes the bindings of a connection that has ended, whosever

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sotto/configs"
 	"sotto/proxy/phone"
 	"sotto/proxy/proxytest"
 )
@@ -359,5 +360,46 @@ func TestAnonymousCallerIsNotNamedToAnAccomplice(t *testing.T) {
 			next.IsHungUp()
 			unnamed(t, s, s.Bob, s.Carol, s.Mallory)
 		}, proxytest.Colleagues)
+	}
+}
+
+// Where a phone is, who knows it may tell the server in any place that says where
+// requests go: nothing of a stranger's is sent there. It would come from the server's
+// own address, for which a NAT and a cautious phone are open.
+func TestNobodyHasTheServerCallAPhone(t *testing.T) {
+	behind := phone.Header("Via", "SIP/2.0/UDP 10.1.1.1;branch=z9hG4bKbehind")
+	for _, foreign := range []string{"off", "allow"} {
+		for _, protect := range []string{"never", "always"} {
+			proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+				s.Set("bob", "silence_strangers", "on")
+				for _, p := range []*proxytest.Phone{s.Mallory, s.Carol, s.Bob} {
+					if p != s.Bob {
+						s.Set(p.User, "protect_ip", protect)
+					}
+					p.Registers()
+				}
+				tok := s.Carol.Token(proxytest.Grant{To: "mallory"})
+				at := "sip:bob@" + s.Bob.Local().String()
+				s.Wait(time.Second)
+				s.Bob.Forget()
+				out := s.Mallory.Invites("carol", phone.Header("Privacy-Token", tok.String()), behind, phone.Contact("<"+at+">"))
+				in := s.Carol.IsCalled()
+				in.Answers()
+				out.IsAnswered()
+				for _, method := range []string{"INFO", "OPTIONS", "MESSAGE"} { // whatever becomes of them
+					_, _ = in.Request(t.Context(), method, phone.Body("text/plain", "x"))
+					_, _ = s.Mallory.Request(t.Context(), method, at, phone.Body("text/plain", "x"))
+				}
+				call := s.Mallory.Invites(at)
+				call.IsRefused(map[string]int{"off": 403, "allow": 408}[foreign])
+				s.Bob.HearsNothing()
+				out.HangsUp()
+				if foreign == "off" {
+					in.IsHungUp()
+				} else {
+					in.IsOver()
+				}
+			}, func(c *configs.Config) { c.Foreign = foreign })
+		}
 	}
 }

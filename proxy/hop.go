@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,11 +87,43 @@ func (p *Proxy) reach(t target, callID string, then func([]destination, error)) 
 		return
 	}
 	transport := transportOf(next)
+	allowed := func(ds []destination, err error) { p.allowed(t, callID, ds, err, then) }
 	if ip, err := netip.ParseAddr(canonical(next.Host)); err == nil {
-		then([]destination{literal(ip, next.Port, transport)}, nil)
+		allowed([]destination{literal(ip, next.Port, transport)}, nil)
 		return
 	}
-	go p.lookUp(next, transport, callID, then)
+	go p.lookUp(next, transport, callID, allowed)
+}
+
+// allowed goes on with those of the places where t is said to be that a request may be
+// sent to. Where there is none, it is as if nobody had answered there: who tries addresses
+// does not find our users' phones.
+func (p *Proxy) allowed(t target, callID string, ds []destination, err error, then func([]destination, error)) {
+	ds = slices.DeleteFunc(ds, func(d destination) bool { return !p.mayGo(t, d.addr) })
+	if err == nil && len(ds) == 0 {
+		p.txn.After(callID, silenceTime, func() { then(nil, errNoWay) })
+		return
+	}
+	then(ds, err)
+}
+
+// silenceTime is how long an INVITE waits for an address from which nothing comes
+// (RFC 3261 §17.1.1.2, timer B: 64*T1).
+const silenceTime = 64 * txnT1
+
+// mayGo says that a request for t may be sent to an address that somebody has
+// named, in a Contact, a Route or a Request-URI. Our users' phones are reached over
+// their flows alone, behind the screening; a party of a call is where it was heard from,
+// unless a peer's word, or the operator's leave, sends us elsewhere (direct).
+func (p *Proxy) mayGo(t target, at netip.AddrPort) bool {
+	from := t.flow.Peer.Addr().Unmap()
+	switch {
+	case t.peer != "", at.Addr() == from, p.isPeer(at.Addr()):
+		return true
+	case from.IsValid() && p.cfg.Foreign != "allow":
+		return false
+	}
+	return !p.loc.DeviceAt(at)
 }
 
 // spare are the other flows of t's device, for when the first fails.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,6 +72,11 @@ func (p *Proxy) peerOf(f *flow.Flow) *peer {
 		}
 	}
 	return nil
+}
+
+// isPeer says that a trunk is at an address.
+func (p *Proxy) isPeer(addr netip.Addr) bool {
+	return slices.ContainsFunc(p.peers, func(pr peer) bool { return pr.owns(addr) })
 }
 
 // trusts says that the trunk of that name is trusted.

@@ -172,7 +172,7 @@ func (p *Proxy) dialogMade(key callKey, b *branch, res, out *sip.Response) {
 		return
 	}
 	tag, _ := wire.Param(res.To().Params, "tag")
-	caller := callerEnd(b.fork.srv.Req, out, direct(b.fork.srv), p.bindingOf(b.fork.srv.Flow))
+	caller := callerEnd(b.fork.srv.Req, out, p.direct(b.fork.srv), p.bindingOf(b.fork.srv.Flow))
 	callee := calleeEnd(b, res)
 	p.calls.change(key, func(r *record) {
 		r.ends[tag] = [2]dialogEnd{callerLeg: caller, calleeLeg: callee}
@@ -182,10 +182,11 @@ func (p *Proxy) dialogMade(key callKey, b *branch, res, out *sip.Response) {
 	})
 }
 
-// direct is the flow of a request whose sender is at its other end: no
-// server stands between, so later requests go down the same flow (RFC 5626 §5.3).
-func direct(s *txn.Server) flow.Ref {
-	if len(wire.All(s.Req, "Via")) != 1 {
+// direct is the flow that later requests to the sender of a request go down
+// (RFC 5626 §5.3): the one that it came over, unless a server stands between whose
+// word on where they go instead is taken, a peer's or, by the operator's leave, anybody's.
+func (p *Proxy) direct(s *txn.Server) flow.Ref {
+	if len(wire.All(s.Req, "Via")) != 1 && (p.peerOf(s.Flow) != nil || p.cfg.Foreign == "allow") {
 		return flow.Ref{}
 	}
 	return s.Flow.Ref()

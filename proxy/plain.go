@@ -163,7 +163,7 @@ func (t *plain) recordRoute(b *branch, out *sip.Request) error {
 		expires: time.Now().Add(boxLife), salt: uint32(random()),
 	}
 	caller, callee := x, x
-	caller.leg, caller.flow, caller.binding = calleeLeg, direct(t.srv), t.p.bindingOf(t.srv.Flow)
+	caller.leg, caller.flow, caller.binding = calleeLeg, t.p.direct(t.srv), t.p.bindingOf(t.srv.Flow)
 	callee.leg, callee.flow, callee.binding = callerLeg, refIfDirect(b), b.target.binding
 	caller.aor, callee.aor = t.call.who.aor.String(), b.target.aor.String()
 	for _, side := range []struct {

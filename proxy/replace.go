@@ -223,7 +223,7 @@ func (r *record) party(l leg, device string) partyEnd {
 
 // callerOf is where the caller of a call is reached within it.
 func callerOf(p *Proxy, s *txn.Server) dialogEnd {
-	e := dialogEnd{flow: direct(s), binding: p.bindingOf(s.Flow)}
+	e := dialogEnd{flow: p.direct(s), binding: p.bindingOf(s.Flow)}
 	if routes, err := routeSet(wire.All(s.Req, "Record-Route")); err == nil {
 		e.routes = routes
 	}
@@ -245,7 +245,7 @@ func (r *record) moved(p *Proxy, s *txn.Server, from leg) {
 			continue
 		}
 		end := &e[from]
-		end.target, end.flow, end.binding = c.Address, direct(s), p.bindingOf(s.Flow)
+		end.target, end.flow, end.binding = c.Address, p.direct(s), p.bindingOf(s.Flow)
 		r.ends[tag] = e
 	}
 }

@@ -141,7 +141,7 @@ func (t *sealed) boxForReceiver(b *branch) box {
 	x := t.newBox(b)
 	x.leg, x.target = t.from.other(), in.Contact().Address.String()
 	x.routes = routeTexts(wire.All(in, "Record-Route"), false)
-	x.flow, x.binding = direct(t.srv), t.p.bindingOf(t.srv.Flow)
+	x.flow, x.binding = t.p.direct(t.srv), t.p.bindingOf(t.srv.Flow)
 	if t.call != nil {
 		x.aor = t.call.who.aor.String()
 	}
