@@ -146,7 +146,7 @@ func (f *face) signalled(m *mediaLine, b Body, offer bool) {
 		at netip.AddrPort
 	}{{&f.latch, rtp, m.rtp}, {&f.latchC, rtcp, m.rtcp}} {
 		learnt := c.l.latched
-		c.l.set(c.at, source, b.Split)
+		c.l.set(c.at, source, b.Split, f.said.Sends)
 		if c.l.nominated = !c.n.checked.IsZero(); c.l.nominated {
 			c.l.latched = learnt
 		}

@@ -17,12 +17,15 @@ import (
 //   - nothing is learnt before both parties have described themselves: until
 //     then none of them can know where to send to;
 //   - afterwards everything else is dropped, until a new offer or answer
-//     brings another address.
+//     brings another address; or until one with the same, after which nothing
+//     comes from where the party was, and another port of its host sends for a
+//     while: its NAT may have forgotten it during a hold.
 type latch struct {
 	signalled netip.AddrPort // from the description; invalid: nowhere (hold, or none yet)
 	source    netip.Addr     // of the party's signalling; zero: only the signalled address counts
 	split     bool           // a carrier that splits media and signalling: any host is learnt
 	nominated bool           // by the party's ICE agent: better than what it signals
+	again     bool           // the party will send and was not heard since it said so: it may have moved
 	rival     *rival         // nil: there is none
 	latched   netip.AddrPort // what was learnt
 }
@@ -42,9 +45,11 @@ const (
 )
 
 // set notes what an offer or answer says. What was learnt is kept while the
-// party says the same from the same place.
-func (l *latch) set(signalled netip.AddrPort, source netip.Addr, split bool) {
+// party says the same from the same place; will says that it is to send.
+func (l *latch) set(signalled netip.AddrPort, source netip.Addr, split, will bool) {
+	l.again = will && signalled.IsValid()
 	if l.signalled == signalled && l.source == source && l.split == split {
+		l.rival = nil
 		return
 	}
 	if signalled.IsValid() && (l.signalled != signalled || l.source != source) {
@@ -66,11 +71,12 @@ const (
 func (l *latch) accept(from netip.AddrPort, now time.Time, may mayLearn) bool {
 	switch {
 	case from == l.latched:
+		l.again = false
 		return true
-	case may == learnNothing, l.nominated, l.latched.IsValid() && (from != l.signalled || !l.here()):
+	case may == learnNothing, l.nominated:
 		return false
-	case from == l.signalled, may == learnAny && l.learns(from, now):
-		l.latched = from
+	case from == l.signalled && (!l.latched.IsValid() || l.here()), may == learnAny && l.learns(from, now):
+		l.latched, l.again = from, false
 		return true
 	}
 	return false
@@ -87,7 +93,9 @@ func (l *latch) learns(from netip.AddrPort, now time.Time) bool {
 	switch {
 	case !l.split && (!l.source.IsValid() || from.Addr() != l.source):
 		return false
-	case !l.here():
+	case l.latched.IsValid() && !l.again:
+		return false
+	case !l.latched.IsValid() && !l.here():
 		return true
 	case l.rival == nil:
 		l.rival = &rival{from: from, since: now}

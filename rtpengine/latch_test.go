@@ -50,7 +50,7 @@ type latchCase struct {
 func (c latchCase) play(t *testing.T) {
 	var l latch
 	now := time.Now()
-	l.set(c.signalled, c.source, c.split)
+	l.set(c.signalled, c.source, c.split, true)
 	if got := l.dest(); got != c.before {
 		t.Errorf("packets go to %v before, want %v", got, c.before)
 	}
@@ -155,21 +155,61 @@ func TestLatchIsSetAgain(t *testing.T) {
 	a, b, moved := at("198.51.100.7:4000"), at("198.51.100.7:5000"), at("198.51.100.7:6000")
 	now := time.Now()
 	var l latch
-	l.set(a, a.Addr(), false)
+	l.set(a, a.Addr(), false, true)
 	for range 2 * rivalPackets {
 		now = now.Add(20 * time.Millisecond)
 		l.accept(b, now, learnAny)
 	}
-	l.set(a, a.Addr(), false)
+	l.set(a, a.Addr(), false, true)
 	if l.dest() != b {
 		t.Error("the same description has opened the latch")
 	}
-	l.set(netip.AddrPort{}, a.Addr(), false)
+	l.set(netip.AddrPort{}, a.Addr(), false, true)
 	if l.dest() != b || l.accept(a, now, learnAny) {
 		t.Error("hold has forgotten the party")
 	}
-	l.set(moved, a.Addr(), false)
+	l.set(moved, a.Addr(), false, true)
 	if l.dest() != moved || !l.accept(moved, now, learnAny) || l.accept(b, now, learnAny) {
 		t.Error("a new description has not opened the latch")
+	}
+}
+
+// A party behind NAT that describes itself as before may have another mapping
+// by then, as after a long hold: it is followed if it is no longer where it was.
+func TestLatchFollowsAMapping(t *testing.T) {
+	for name, c := range map[string]struct {
+		will  bool
+		steps []step
+		after netip.AddrPort
+	}{
+		"another mapping":      {true, sends(another, 24, step{another, true}, step{same, false}), another},
+		"the same mapping":     {true, append([]step{{same, true}}, sends(another, 60)...), same},
+		"late, the same":       {true, append(sends(another, 20, step{same, true}), sends(another, 60)...), same},
+		"a thief":              {true, sends(thiefAt, 60, step{same, true}), same},
+		"who is not to send":   {false, sends(another, 60, step{same, true}), same},
+		"two mappings in turn": {true, append(sends(another, 20), sends(signalled, 20)...), same},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Now()
+			var l latch
+			l.set(private, signalled.Addr(), false, true)
+			if !l.accept(same, now, learnAny) {
+				t.Fatal("the party is not learnt")
+			}
+			l.set(private, signalled.Addr(), false, c.will)
+			if l.dest() != same {
+				t.Error("the party is forgotten")
+			}
+			for i, s := range c.steps {
+				now = now.Add(25 * time.Millisecond)
+				early := l.latched != s.from && l.accept(s.from, now, learnNothing)
+				if taken := l.accept(s.from, now, learnAny); early || taken != s.accept {
+					t.Errorf("step %d: a packet from %v is taken: %v; before both are agreed: %v", i, s.from, taken, early)
+				}
+			}
+			if got := l.dest(); got != c.after {
+				t.Errorf("packets go to %v, want %v", got, c.after)
+			}
+		})
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pion/rtcp"
 )
@@ -60,10 +62,15 @@ func (n *notary) answer(side Side, sections string) string {
 
 // makes is what the engine makes of a packet of a party's; nil if it drops it.
 func (n *notary) makes(side Side, rtcpPort bool, b []byte) []byte {
-	s, from := n.sessions[1], notedAt[side]
+	from := notedAt[side]
 	if rtcpPort {
 		from = netip.AddrPortFrom(from.Addr(), from.Port()+1)
 	}
+	return n.makesFrom(side, rtcpPort, b, from)
+}
+
+func (n *notary) makesFrom(side Side, rtcpPort bool, b []byte, from netip.AddrPort) []byte {
+	s := n.sessions[1]
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
 	n.sent = nil
@@ -197,5 +204,45 @@ func TestAnswersDiffer(t *testing.T) {
 	}
 	if n.makes(Callee, false, telltale) == nil {
 		t.Error("RTCP does not cross on the port that was agreed on for it")
+	}
+}
+
+// A phone behind NAT that is given another mapping during a hold, or while it
+// has no video, is heard after it, although it describes itself as before.
+func TestNATForgetsDuringAHold(t *testing.T) {
+	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(callerIP, port) }
+	for name, during := range map[string]string{
+		"hold": "m=audio 4000 RTP/AVP 0\r\na=inactive\r\n", "rejected": "m=audio 0 RTP/AVP 0\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNotary(t)
+				describe := func(section string) {
+					t.Helper()
+					sdp := []byte("v=0\r\no=- 1 1 IN IP4 10.0.0.5\r\ns=-\r\nc=IN IP4 10.0.0.5\r\nt=0 0\r\n" + section)
+					if _, err := n.Offer(1, Body{SDP: sdp, Source: callerIP, Toward: V4}); err != nil {
+						t.Fatal(err)
+					}
+					n.answer(Callee, strings.NewReplacer("4000", "6000", "\r\n", "\n").Replace(section))
+				}
+				speaks := func(from netip.AddrPort) bool {
+					return n.makesFrom(Caller, false, extended, from) != nil
+				}
+				describe("m=audio 4000 RTP/AVP 0\r\n")
+				if !speaks(at(50000)) || speaks(at(50001)) {
+					t.Fatal("not one mapping of the phone's is heard")
+				}
+				describe(during)
+				describe("m=audio 4000 RTP/AVP 0\r\n")
+				for began := time.Now(); !speaks(at(50001)); time.Sleep(20 * time.Millisecond) {
+					if time.Since(began) > time.Second {
+						t.Fatal("not heard any more")
+					}
+				}
+				if speaks(at(50000)) {
+					t.Error("both mappings are heard")
+				}
+			})
+		})
 	}
 }

@@ -165,7 +165,7 @@ var troubles = map[string]struct {
 	},
 	"media comes from another port, a little": {
 		play: func(c *talk) { c.sends(listen(c.t, "127.0.0.1"), Caller, c.packet(Caller, 0, 160), c.to[Caller]) },
-		want: "it is another port of the signalled host: that is taken after 25 packets",
+		want: "it is another port of the party's host: that is taken after 25 packets",
 	},
 	"the callee holds": {
 		callee: word{lines: "a=sendonly\r\n"}, play: func(c *talk) { c.both(3) },

@@ -49,8 +49,8 @@ var refusals = [...]string{
 	"another address is taken already, and only a new description changes that",
 	"media comes from where it was signalled, so RTCP must, too",
 	"it is neither the signalled address nor of the host that the signalling comes from",
-	"it is another port of the signalled host: that is taken after 25 packets in half a second, if nothing comes from " +
-		"the signalled one",
+	"it is another port of the party's host: that is taken after 25 packets in half a second, if nothing comes from " +
+		"where the party should be",
 	"its connectivity checks are not the party's",
 }
 
@@ -61,7 +61,7 @@ func (l *latch) why(from netip.AddrPort, may mayLearn) refusal {
 		return refuseEarly // of a party that is on hold the source is known
 	case l.nominated:
 		return refusePair
-	case l.latched.IsValid():
+	case l.latched.IsValid() && !l.again:
 		return refuseTaken
 	case may == learnSignalled:
 		return refuseControl
