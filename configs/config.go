@@ -151,7 +151,8 @@ type Media struct {
 	Rest time.Duration `yaml:"rest"`
 	// SilenceTimeout ends a call in which neither party has sent anything for so long.
 	SilenceTimeout time.Duration `yaml:"silence_timeout"`
-	// HalfTimeout ends a call in which only one party has sent anything for so long.
+	// HalfTimeout ends a call in which only one party has sent anything for so long, or that is on hold
+	// and neither has.
 	HalfTimeout time.Duration `yaml:"half_timeout"`
 	// Plane relays in the "kernel" (eBPF; needs CAP_BPF and CAP_NET_ADMIN), in
 	// "user" space, or, if "auto", in the kernel where that is permitted.

@@ -106,6 +106,9 @@ type said struct {
 	Held            bool // c=0.0.0.0, RFC 2543's hold
 }
 
+// wants says that the party has said where it takes media.
+func (s *said) wants() bool { return s.Described && !s.Held }
+
 // said is what a section says.
 func (d *description) said(m *mediaLine) said {
 	direction := "sendrecv"

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,6 +34,7 @@ type mediaLine struct {
 	secure  bool
 	udptl   bool
 	held    bool // c=0.0.0.0 (RFC 2543's hold)
+	alien   bool // refused, since there is no format that we know
 	attrs   []string
 	bands   []string
 	ice     credentials // of the author's agent; never leaves
@@ -75,10 +77,26 @@ func readSDP(b []byte) (*description, error) {
 			return nil, err
 		}
 		line.ice = readICE(in, m)
+		line.held = line.held && !line.trickles()
 		d.media = append(d.media, line)
+	}
+	if slices.ContainsFunc(d.media, func(m *mediaLine) bool { return m.alien }) && !d.wants() {
+		return nil, notSafe("m= lines without a usable format")
 	}
 	return d, nil
 }
+
+// wants says that some media of the description is relayed.
+func (d *description) wants() bool {
+	return slices.ContainsFunc(d.media, func(m *mediaLine) bool { return m.port != 0 })
+}
+
+// trickles says that 0.0.0.0 is no hold: the party's agent has yet to find out
+// where it is (RFC 8840 §4.1.1), and will tell by its checks.
+func (l *mediaLine) trickles() bool { return l.port == discard && l.ice != credentials{} }
+
+// discard is the port that nobody receives at (RFC 863).
+const discard = 9
 
 // parse parses a description. The parser refuses a whole description for one
 // m= line of a kind or transport that it does not know, T.38's among them
@@ -134,8 +152,10 @@ func readMedia(m *sdp.MediaDescription, session *sdp.ConnectionInformation) (*me
 			out.formats = append(out.formats, f)
 		}
 	}
-	if len(out.formats) == 0 {
-		return nil, notSafe("m= line without a usable format")
+	if len(out.formats) == 0 { // as far-end camera control; the voice beside it is relayed (RFC 3264 §6)
+		out = refused(m, proto)
+		out.alien = true
+		return out, nil
 	}
 	if err := out.address(m, session); err != nil {
 		return nil, err
@@ -202,7 +222,8 @@ func (l *mediaLine) address(m *sdp.MediaDescription, session *sdp.ConnectionInfo
 		return notSafe("c= is a name, and looking it up would tell somebody")
 	case ip.IsMulticast() || c.Address.TTL != nil || c.Address.Range != nil:
 		return notSafe("c= is multicast")
-	case m.MediaName.Port.Value < 1 || m.MediaName.Port.Value > 65535 || m.MediaName.Port.Range != nil:
+	case m.MediaName.Port.Value < 1 || m.MediaName.Port.Value > 65535,
+		m.MediaName.Port.Range != nil && *m.MediaName.Port.Range != 1:
 		return notSafe("m= has no single port")
 	}
 	ip = ip.Unmap().WithZone("")

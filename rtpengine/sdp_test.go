@@ -204,6 +204,24 @@ s=-
 c=IN IP4 198.51.100.7
 t=0 0
 m=audio 4000 RTP/AVP marker`, ""},
+	"camera control beside voice": {`
+v=0
+o=- 1 1 IN IP4 198.51.100.7
+s=-
+c=IN IP4 198.51.100.7
+t=0 0
+m=audio 4000/1 RTP/AVP 0
+m=application 4004 RTP/AVP 100
+a=rtpmap:100 H224/4800`, head + "m=audio PORT RTP/AVP 0\nm=application 0 RTP/AVP 100\n"},
+	"an agent that has yet to find out where it is": {`
+v=0
+o=- 1 1 IN IP4 198.51.100.7
+s=-
+c=IN IP4 0.0.0.0
+t=0 0
+m=audio 9 RTP/AVP 0
+a=ice-ufrag:abcd
+a=ice-pwd:abcdefghijklmnopqrstuv`, head + "m=audio PORT RTP/AVP 0\n"},
 	"no description": {"hello", ""},
 }
 

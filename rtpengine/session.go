@@ -20,6 +20,7 @@ type session struct {
 	aliases [2]alias
 	origin  [2]origin
 	before  *agreed // what held before the last offer, for a rollback
+	asking  [2]bool // whose offers are neither answered nor refused
 	told    bool    // reported dead
 	edits   uint16  // offers, answers and rollbacks, for keep.go
 	edited  time.Time
@@ -79,8 +80,11 @@ func (s *session) offer(b Body) ([]byte, error) {
 		return nil, err
 	}
 	s.withdraw()
-	s.forget()
-	s.before = s.agreed()
+	if !s.crosses(b.From) {
+		s.forget()
+		s.before = s.agreed()
+	}
+	s.asking[b.From] = true
 	s.take(o)
 	s.apply(d, b, true)
 	s.edit()
@@ -111,6 +115,7 @@ func (s *session) answer(b Body) ([]byte, error) {
 		return nil, err
 	}
 	s.withdraw()
+	s.asking = [2]bool{}
 	s.take(o)
 	s.apply(d, b, false)
 	s.edit()
@@ -189,7 +194,13 @@ func (s *session) rollback() {
 			}
 		}
 	}
-	s.before = nil
+	s.before, s.asking = nil, [2]bool{}
+}
+
+// crosses says that an offer of that side crosses one of the other. Both are
+// refused (RFC 3261 §14.1), and what held before the first holds again.
+func (s *session) crosses(from Side) bool {
+	return s.asking[from.Other()] && s.before != nil && len(s.before.streams) > 0
 }
 
 // write makes the description for a party, with the version that it needs.
@@ -226,7 +237,8 @@ func (s *session) close(leave bool) {
 
 // died says that the media of the session is dead: once, and once more when an
 // offer or answer has come since. While a call rings its owner does not end it
-// for that; and who answers, or is off hold, is let have time to be heard.
+// for that; and who answers, or is off hold, is let have time to be heard. On
+// hold both may be silent for as long as otherwise one.
 //
 // A session that is alive is not looked at again before it can have died:
 // thousands of them, once a second, would cost as much as some of their packets.
@@ -235,6 +247,9 @@ func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool
 	defer s.loop.mu.Unlock()
 	if s.told || s.ended || now.Before(s.patient) {
 		return "", false
+	}
+	if s.paused() {
+		silence = half
 	}
 	if s.onHold() && now.Sub(s.edited) < holdLimit {
 		s.awaited = now
@@ -282,7 +297,19 @@ func (s *session) edit() {
 // onHold says that nobody is to send anything: then silence means nothing.
 func (s *session) onHold() bool {
 	for _, t := range s.streams {
-		if !t.Rejected && (t.faces[Caller].latch.signalled.IsValid() || t.faces[Callee].latch.signalled.IsValid()) {
+		if !t.Rejected && (t.faces[Caller].said.wants() || t.faces[Callee].said.wants()) {
+			return false
+		}
+	}
+	return true
+}
+
+// paused says that at least one party is not to send: then the other one may
+// have nothing to say, as who holds without music (RFC 3264 §8.4).
+func (s *session) paused() bool {
+	for _, t := range s.streams {
+		a, b := &t.faces[Caller].said, &t.faces[Callee].said
+		if !t.Rejected && (!a.Described || !b.Described || a.Sends && b.Receives && b.Sends && a.Receives) {
 			return false
 		}
 	}

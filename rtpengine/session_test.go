@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -126,6 +127,86 @@ func TestAliveForAWhile(t *testing.T) {
 	}
 	if !look(17 * time.Second) {
 		t.Error("half of it is silent for longer than 10 s, and alive")
+	}
+}
+
+// A call that both have agreed to put on hold may be silent for as long as
+// otherwise one party may, also where who holds could play music.
+func TestSilenceOnHold(t *testing.T) {
+	e := deafEngine(t)
+	died := func(caller, callee string, after time.Duration) bool {
+		t.Helper()
+		section := "m=audio 7000 RTP/AVP 0\r\na=sendrecv\r\nm=video 7002 RTP/AVP 31\r\n"
+		for side, direction := range []string{caller, callee} {
+			tell := []func(ID, Body) ([]byte, error){e.Offer, e.Answer}[side]
+			text := strings.NewReplacer("sendrecv", direction, "video 7002", "video 0").Replace(section)
+			head, _, _ := strings.Cut(string(audio(callerIP, 4000)), "m=")
+			if _, err := tell(1, Body{From: Side(side), SDP: []byte(head + text)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := e.sessions[1]
+		s.awaited = time.Now()
+		_, is := s.died(time.Now().Add(after), time.Minute, time.Hour)
+		return is
+	}
+	for _, c := range []struct {
+		caller, callee string
+		dies           time.Duration
+	}{
+		{"sendrecv", "sendrecv", time.Minute},
+		{"sendonly", "recvonly", time.Hour},
+		{"inactive", "inactive", time.Hour},
+		{"sendrecv", "recvonly", time.Hour},
+		{"sendrecv", "sendrecv", time.Minute},
+	} {
+		if died(c.caller, c.callee, c.dies-time.Second) || !died(c.caller, c.callee, c.dies+time.Second) {
+			t.Errorf("%s and %s: not dead just after %v", c.caller, c.callee, c.dies)
+		}
+	}
+}
+
+// Offers of both parties that cross each other are both refused (RFC 3261
+// §14.1); then what was agreed before the first of them holds.
+func TestOffersThatCross(t *testing.T) {
+	room := &scarce{left: 100}
+	e := deafEngine(t, func(c *Config) { c.Listen = room.listen })
+	call(t, e, 1)
+	s := e.sessions[1]
+	held := func() string {
+		k := s.kept()
+		k.Origins = [2]keptOrigin{} // a version that was sent is not sent again
+		return fmt.Sprintf("%+v", k)
+	}
+	want := held()
+	caller := Body{SDP: audio(netip.IPv4Unspecified(), 4000), Source: caller6, Toward: V6}
+	callee := Body{From: Callee, SDP: audio(calleeIP, 6006), Source: calleeIP, Toward: V6}
+	for _, b := range []Body{caller, callee, caller} {
+		if _, err := e.Offer(1, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if e.Rollback(1); held() != want || room.open != 4 {
+			t.Errorf("%d sockets, and\n%s\nbecame\n%s", room.open, want, held())
+		}
+	}
+}
+
+// A party that offers again before there was any answer, and is refused that,
+// goes on with its first offer.
+func TestOfferRefusedBeforeTheFirstAnswer(t *testing.T) {
+	for _, from := range []Side{Caller, Callee} {
+		e := deafEngine(t)
+		for _, side := range []Side{Caller, from} {
+			if _, err := e.Offer(1, Body{From: side, SDP: audio(callerIP, 4000), Toward: V4}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e.Rollback(1)
+		if _, err := e.Answer(1, Body{From: Callee, SDP: audio(calleeIP, 6000), Toward: V4}); err != nil {
+			t.Errorf("after an offer of the %v's is refused: %v", from, err)
+		}
 	}
 }
 
