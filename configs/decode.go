@@ -146,6 +146,9 @@ func (d *document) value(n ast.Node, key string, into reflect.Value) error {
 		return d.list(n, key, into)
 	}
 	text, ok := scalar(n)
+	if alias, is := n.(*ast.AliasNode); is { // *62 without quotes
+		return &problem{lineOf(n), key, fmt.Sprintf("is an alias in YAML; write it in quotes, as %q", alias.String())}
+	}
 	if !ok {
 		return &problem{lineOf(n), key, "takes one value, in the same line"}
 	}

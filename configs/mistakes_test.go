@@ -55,6 +55,7 @@ func kindMistakes() []mistake {
 		{target, target + "\n    trusted: yes", `x.yaml:13: peers[1].trusted: "yes" is neither; write true or false`},
 		{"", "log: text\n", "x.yaml:13: log: write keys and values here, as level: …"},
 		{"", "shutdown:\n", "x.yaml:13: shutdown: has no value"},
+		{"", "feature_codes:\n  window_open: *62\n", `x.yaml:14: feature_codes.window_open: is an alias in YAML; write it in quotes, as "*62"`},
 	}
 }
 

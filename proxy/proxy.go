@@ -158,7 +158,7 @@ func (p *Proxy) Drain(ctx context.Context) {
 	p.draining.Store(true)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for p.calls.live() > 0 {
+	for p.calls.live() > 0 || p.engine.Sessions() > 0 { // calls of the last run are known by their media only
 		select {
 		case <-ctx.Done():
 			return

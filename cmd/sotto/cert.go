@@ -8,7 +8,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
@@ -37,7 +39,7 @@ func (s *server) certificate() (*tls.Config, error) {
 	}
 	s.pair = &keyPair{cert: cert, key: key}
 	if err := s.pair.load(); err != nil {
-		return nil, hint(err, "check tls.cert and tls.key")
+		return nil, certHint(err)
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.pair.get, GetClientCertificate: s.pair.getClient}
 	if s.cfg.TLS.ClientCA == "" {
@@ -45,13 +47,21 @@ func (s *server) certificate() (*tls.Config, error) {
 	}
 	pemText, err := os.ReadFile(s.cfg.TLS.ClientCA)
 	if err != nil {
-		return nil, fmt.Errorf("reading tls.client_ca: %w", err)
+		return nil, certHint(fmt.Errorf("reading tls.client_ca: %w", err))
 	}
 	c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
 	if !c.ClientCAs.AppendCertsFromPEM(pemText) {
 		return nil, hint(fmt.Errorf("%s has no certificate", s.cfg.TLS.ClientCA), "it must be PEM")
 	}
 	return c, nil
+}
+
+// certHint adds to the error of a certificate's file what to do about it.
+func certHint(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return hint(err, "let the user who runs sotto read it, and nobody else")
+	}
+	return hint(err, "check tls.cert, tls.key and tls.client_ca")
 }
 
 // A keyPair is a certificate and its key in files. It is read again on SIGHUP,

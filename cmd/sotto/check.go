@@ -21,7 +21,7 @@ func (c *checkCmd) Run(t *tell) error {
 	if err != nil {
 		return err
 	}
-	if err := portsFit(cfg.Media.Ports); err != nil {
+	if err := refused(cfg); err != nil {
 		return err
 	}
 	t.say("%s is good", c.Config)
@@ -33,6 +33,25 @@ func (c *checkCmd) Run(t *tell) error {
 	}
 	t.say("data     %s", cfg.DataDir)
 	return nil
+}
+
+// nameMedia is what to do where nothing says on which address media is relayed.
+const nameMedia = "media: {addresses: [192.0.2.1]}, or behind a 1:1 NAT [10.0.0.5=192.0.2.1]"
+
+// refused is why a server would not start with a configuration whose text is
+// good. An upgrade (SIGUSR2) asks for it before the server that runs is given up.
+func refused(cfg configs.Config) error {
+	if err := portsFit(cfg.Media.Ports); err != nil {
+		return err
+	}
+	if everybody, _ := relayAddresses(cfg); len(everybody) == 0 {
+		return hint(errors.New("there is no address for media: listen has none of its own"), nameMedia)
+	}
+	if cfg.TLS.Cert == "" {
+		return nil // the server makes one
+	}
+	_, err := (&server{cfg: cfg}).certificate()
+	return err
 }
 
 func listeners(all []configs.Listen) []string {

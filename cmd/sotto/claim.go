@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -31,7 +32,11 @@ const claimPatience = 2 * time.Second
 
 func claimNow(dir string) (release func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, hint(fmt.Errorf("claiming data directory: %w", err),
+			"run this as the user who runs the server; chown -R gives it the directory")
+	case err != nil:
 		return nil, fmt.Errorf("claiming data directory: %w", err)
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

@@ -119,7 +119,7 @@ func (d *doctor) mediaAddresses() {
 	all, networks := relayAddresses(d.cfg)
 	if len(all) == 0 {
 		d.wrong("there is no address for media: listen has none of its own")
-		d.hint("media: {addresses: [192.0.2.1]}, or behind a 1:1 NAT [10.0.0.5=192.0.2.1]")
+		d.hint(nameMedia)
 		return
 	}
 	for _, a := range all {

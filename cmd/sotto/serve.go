@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -103,7 +104,7 @@ func successor(config string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), successorPatience)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, exe, args...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s %s: %w\n%s", exe, args[0], err, out)
+		return "", fmt.Errorf("%s %s: %w\n%s", exe, args[0], err, bytes.TrimRight(out, "\n"))
 	}
 	return exe, nil
 }

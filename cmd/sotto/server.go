@@ -99,8 +99,12 @@ func (s *server) openData() error {
 		return hint(fmt.Errorf("making data directory: %w", err), "set data_dir to a directory that this user may write")
 	}
 	var err error
-	if s.release, err = claim(s.cfg.DataDir); err != nil {
+	s.release, err = claim(s.cfg.DataDir)
+	switch {
+	case errors.Is(err, errClaimed):
 		return hint(err, "stop it, or set another data_dir")
+	case err != nil:
+		return err
 	}
 	if s.store, err = openStore(s.cfg.DataDir, s.log); err != nil {
 		return err
@@ -123,7 +127,8 @@ func storeFile(dataDir string) string { return filepath.Join(dataDir, "sotto.db"
 func openStore(dataDir string, log *slog.Logger) (*store.Store, error) {
 	st, err := store.Open(context.Background(), storeFile(dataDir), log)
 	if err != nil {
-		return nil, hint(fmt.Errorf("opening store: %w", err), "if the file is damaged, restore it from a backup")
+		return nil, hint(fmt.Errorf("opening store: %w", err),
+			"if the disk is full, free some space; if the file is damaged, restore it from a backup")
 	}
 	return st, nil
 }
@@ -270,7 +275,11 @@ func (s *server) announce(t *tell) {
 	}
 	t.say("serving %s; data in %s", strings.Join(s.cfg.Domains, ", "), s.cfg.DataDir)
 	if len(s.store.Users()) == 0 {
-		t.say("no users yet; sotto user add NAME@%s adds one", s.cfg.Domains[0])
+		var data string
+		if s.cfg.DataDir != configs.Default().DataDir {
+			data = " --data " + s.cfg.DataDir
+		}
+		t.say("no users yet; sotto user add NAME@%s%s adds one", s.cfg.Domains[0], data)
 	}
 }
 
