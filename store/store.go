@@ -92,11 +92,17 @@ func Open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 	return s, nil
 }
 
-// private makes the file with rights for its owner only.
+// private makes the file with rights for its owner only, and takes those of
+// others away from one that was put there, as a backup is.
 func private(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening store: %w", err)
+	}
+	for _, ext := range []string{"", "-wal", "-shm"} {
+		if st, err := os.Stat(path + ext); err == nil && st.Mode().Perm()&0o077 != 0 {
+			_ = os.Chmod(path+ext, 0o600) // another user's: sotto doctor says so
+		}
 	}
 	return f.Close()
 }

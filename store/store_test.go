@@ -293,13 +293,20 @@ func TestMigrations(t *testing.T) {
 	}
 }
 
-// The file is its owner's only, and damage is told.
+// The file is its owner's only, also one that was put there, and damage is told.
 func TestFile(t *testing.T) {
 	t.Parallel()
-	_, path := open(t)
-	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", st.Mode(), err)
+	s, path := open(t)
+	for range 2 {
+		if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", st.Mode(), err)
+		}
+		must(t, errors.Join(s.Close(), os.Chmod(path, 0o644)))
+		var err error
+		s, err = Open(context.Background(), path, slog.New(slog.DiscardHandler))
+		must(t, err)
 	}
+	must(t, s.Close())
 	bad := filepath.Join(t.TempDir(), "bad.db")
 	must(t, os.WriteFile(bad, []byte(strings.Repeat("not a database ", 1000)), 0o600))
 	if _, err := Open(context.Background(), bad, slog.New(slog.DiscardHandler)); err == nil {
