@@ -32,6 +32,10 @@ func keyFile() string {
 // writeKey writes a key file for its owner only. It never replaces one: the
 // old key's tokens would be lost.
 func writeKey(path string, key ed25519.PrivateKey) error {
+	if old, err := readKey(path); err == nil {
+		return hint(fmt.Errorf("%s is there already", path), "use it (its public key is %s), or name another file "+
+			"with --file; every token of the old key needs it", publicText(old))
+	}
 	if _, err := os.Lstat(path); err == nil {
 		return hint(fmt.Errorf("%s is there already", path),
 			"use it, or name another file with --file; every token of the old key needs it")
@@ -74,6 +78,11 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 		}
 	}
 	return nil, notKey(path)
+}
+
+// publicText is the public half of a key, as sotto key add takes it.
+func publicText(key ed25519.PrivateKey) string {
+	return keyPrefix + base64.RawURLEncoding.EncodeToString(key[ed25519.SeedSize:]) // RFC 8032 §5.1.5: seed, then public key
 }
 
 // notKey is the error of a file that holds something else.

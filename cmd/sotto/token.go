@@ -2,16 +2,18 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/ed25519"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/mdp/qrterminal/v3"
+	"golang.org/x/term"
 
 	"sotto/internal/aor"
 	"sotto/tokens"
@@ -39,18 +41,18 @@ type tokenKeygenCmd struct {
 
 // Run implements the verb.
 func (c *tokenKeygenCmd) Run(t *tell) error {
-	key, err := c.key(t)
+	key, words, err := c.key(t)
 	if err != nil {
 		return err
 	}
 	if err := writeKey(c.File, key); err != nil {
 		return err
 	}
-	public, ok := key.Public().(ed25519.PublicKey)
-	if !ok {
-		return errors.New("key has no public half")
+	if words != "" { // only now: the words of a key that is nowhere would be kept for another one's
+		t.say("recovery phrase: %s", words)
+		t.say("write it down; it is shown only now, and whoever has it can make your tokens")
 	}
-	text := keyPrefix + base64.RawURLEncoding.EncodeToString(public)
+	text := publicText(key)
 	t.say("private key: %s (keep it; it never leaves this machine)", c.File)
 	t.say("public key:  %s", text)
 	t.say("give the public key to your server:")
@@ -58,29 +60,30 @@ func (c *tokenKeygenCmd) Run(t *tell) error {
 	return nil
 }
 
-// key makes or derives the key.
-func (c *tokenKeygenCmd) key(t *tell) (ed25519.PrivateKey, error) {
+// key makes or derives the key, and the words of a phrase that it makes.
+func (c *tokenKeygenCmd) key(t *tell) (key ed25519.PrivateKey, words string, err error) {
 	switch {
 	case c.FromPhrase:
+		if term.IsTerminal(int(os.Stdin.Fd())) {
+			fmt.Fprint(t.err, "recovery phrase: ")
+		}
 		words, err := bufio.NewReader(os.Stdin).ReadString('\n')
 		if err != nil && words == "" {
-			return nil, hint(errors.New("no recovery phrase"), "write its twelve words on standard input")
+			return nil, "", hint(errors.New("no recovery phrase"), "write its twelve words on standard input")
 		}
-		key, err := tokens.KeyFromPhrase(words)
-		if err != nil {
-			return nil, hint(err, "check the spelling and the order of the words")
+		if key, err = tokens.KeyFromPhrase(words); err != nil {
+			return nil, "", hint(err, "check the spelling and the order of the words")
 		}
-		return key, nil
+		return key, "", nil
 	case c.Phrase:
-		words, err := tokens.NewPhrase()
-		if err != nil {
-			return nil, err
+		if words, err = tokens.NewPhrase(); err != nil {
+			return nil, "", err
 		}
-		t.say("recovery phrase: %s", words)
-		t.say("write it down; it is shown only now, and whoever has it can make your tokens")
-		return tokens.KeyFromPhrase(words)
+		key, err = tokens.KeyFromPhrase(words)
+		return key, words, err
 	}
-	return tokens.NewKey()
+	key, err = tokens.NewKey()
+	return key, "", err
 }
 
 type tokenIssueCmd struct {
@@ -226,13 +229,12 @@ func boundTo(b tokens.Bind) string {
 	return "unknown"
 }
 
-// tokenIn finds the token in a text: alone, or in an address.
+// tokenText is what looks like a token.
+var tokenText = regexp.MustCompile(`pt1\.[\w-]+`)
+
+// tokenIn finds the token in a text: alone, in an address, or in a header.
 func tokenIn(text string) (tokens.Token, error) {
-	at, _, _ := strings.Cut(text, "@")
-	if _, found := tokens.CutUser(at); len(found) > 0 {
-		text = found[0]
-	}
-	tok, err := tokens.Parse(text)
+	tok, err := tokens.Parse(cmp.Or(tokenText.FindString(text), text))
 	if err != nil {
 		return tokens.Token{}, hint(err, "a token begins with pt1. and has %d characters", tokens.TextSize)
 	}

@@ -10,7 +10,7 @@ type windowCmd struct {
 type windowOpenCmd struct {
 	place
 	User string `arg:"" help:"The user, as bob@example.com."`
-	For  string `arg:"" help:"For how long, as 30m or 2h; 24h at most." default:"30m"`
+	For  string `arg:"" help:"For how long, as 30m or 2h, 24h at most; without it 30m." default:"30m"`
 }
 
 // Run implements the verb.
