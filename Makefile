@@ -1,3 +1,4 @@
+# sotto  the program, into this directory
 # try    the whole server on loopback, with demo users; prints what to dial
 # demo   the server and four phones of its own: plays the calls, shows who saw what
 # test   installs what the tests need, runs all of them
@@ -17,13 +18,16 @@
 
 FUZZTIME ?= 60s
 
-.PHONY: try demo test race check fuzz mutants bench bench-media soak bench-sip leaktest-kamailio attacks kernels bench-flood ks
+.PHONY: sotto try demo test race check fuzz mutants bench bench-media soak bench-sip leaktest-kamailio attacks kernels bench-flood ks
 
-try:
-	go run ./cmd/sotto try
+try: sotto
+	./sotto try
 
-demo:
-	go run ./cmd/sotto try --demo
+demo: sotto
+	./sotto try --demo
+
+sotto:
+	go build -o sotto ./cmd/sotto
 
 test:
 	scripts/deps.sh

@@ -1,6 +1,9 @@
 package main
 
-import "path/filepath"
+import (
+	"os"
+	"path/filepath"
+)
 
 // print tells a newcomer what runs and what to dial.
 func (d *demo) print(t *tell, s *server, phones string) {
@@ -23,7 +26,7 @@ Start a phone for each, in a terminal of its own; these are ready to register:
 	}
 	t.say("\nlinphonec registers only where it finds its directory: mkdir -p ~/.local/share/linphone")
 	t.say("Any other phone: user, password and domain as above, and this server as its (outbound) proxy.")
-	t.say("No phone at hand? sotto try --demo plays the calls with phones of its own.")
+	t.say("No phone at hand? %s try --demo plays the calls with phones of its own.", os.Args[0])
 	t.say("\nDial, and see what happens:\n")
 	sayPairs(t, [][2]string{
 		{"alice -> sip:carol@" + tryDomain, "rings; neither learns where the other is: signalling and audio come from here"},
@@ -45,7 +48,7 @@ Start a phone for each, in a terminal of its own; these are ready to register:
 	}
 	t.say("\nAsk the running server:\n")
 	for _, verb := range []string{"calls", "silenced list bob@" + tryDomain, "setting show alice@" + tryDomain} {
-		t.say("  sotto %s --data %s", verb, data)
+		t.say("  %s %s --data %s", os.Args[0], verb, data)
 	}
 }
 

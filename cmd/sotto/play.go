@@ -134,6 +134,6 @@ func (g *stage) verdict() error {
 		return hint(fmt.Errorf("%d of %d promises were not kept", g.broken, g.broken+g.kept),
 			"this is a bug of Sotto, or something on this machine interferes with packets on loopback")
 	}
-	g.t.say("\n\nAll %d promises were kept. With phones of your own: sotto try", g.kept)
+	g.t.say("\n\nAll %d promises were kept. With phones of your own: %s try", g.kept, os.Args[0])
 	return nil
 }
