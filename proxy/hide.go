@@ -268,7 +268,8 @@ func nobodyURI() sip.Uri { return sip.Uri{Scheme: "sip", User: anonymousUser, Ho
 
 // mostForwards is the Max-Forwards of RFC 3261 §8.1.1.6. Loops through sealed
 // legs are ended by it alone, since no Via crosses; so it counts down like
-// any other, but tells nothing of a phone that starts elsewhere.
+// any other, but by tens: it tells nothing of a phone that starts elsewhere
+// (JsSIP at 69), and little of the hops before.
 const mostForwards = 70
 
 // maxForwards counts down (RFC 3261 §16.6 step 3).
@@ -279,6 +280,9 @@ func (h hide) maxForwards(in *sip.Request) *sip.MaxForwardsHeader {
 	}
 	if n > 0 {
 		n--
+	}
+	if n >= 10 {
+		n -= n % 10
 	}
 	return &n
 }

