@@ -15,21 +15,27 @@ import (
 // a channel, and the whole message must fit into a datagram, RFC 3428 §8).
 const maxNamed = 4
 
-// noticeText is a notice: who called how often, and when last, in UTC.
+// noticeText is a notice: who called how often, and when last, in UTC. Who was checked comes
+// first: names that cost nothing crowd no other out.
 func noticeText(calls []store.Silenced) string {
 	if len(calls) == 1 {
 		c := calls[0]
 		return fmt.Sprintf("Silenced call from %s (%s), %s.", c.Who(), c.Media, stamp(c.At))
 	}
-	count, last, order := map[string]int{}, map[string]time.Time{}, []string{}
+	count, last, order, unchecked := map[string]int{}, map[string]time.Time{}, []string{}, []string{}
 	for _, c := range calls {
 		who := c.Who()
-		if count[who] == 0 {
+		switch {
+		case count[who] > 0:
+		case c.Verified:
 			order = append(order, who)
+		default:
+			unchecked = append(unchecked, who)
 		}
 		count[who]++
 		last[who] = c.At
 	}
+	order = append(order, unchecked...)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d silenced calls:", len(calls))
 	for i, who := range order {

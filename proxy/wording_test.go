@@ -46,6 +46,19 @@ func FuzzNoticeText(f *testing.F) {
 	})
 }
 
+// Names that nobody has checked crowd no other caller out of a notice.
+func TestNoticeNamesWhoWasCheckedFirst(t *testing.T) {
+	var calls []store.Silenced
+	for _, who := range []string{"a@x.example", "b@x.example", "c@x.example", "d@x.example", "e@x.example"} {
+		calls = append(calls, store.Silenced{Caller: who, Media: "audio"})
+	}
+	calls = append(calls, store.Silenced{Caller: "carol@example.com", Verified: true, Media: "audio"})
+	got := strings.Split(noticeText(calls), "\n")
+	if !strings.HasPrefix(got[1], "1 from carol@example.com, ") || !strings.HasPrefix(got[2], "1 from a@x.example (not verified)") {
+		t.Errorf("%q", got)
+	}
+}
+
 // A burst at once, and then one after the other.
 func TestRate(t *testing.T) {
 	r, now := rate{3, time.Hour}, time.Unix(1_000_000, 0)

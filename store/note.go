@@ -99,7 +99,9 @@ func addSilenced(ctx context.Context, tx *sql.Tx, notes []Note) (kept []Silenced
 	return kept, nil
 }
 
-// addCall writes a call into a table that keeps so many of each recipient.
+// addCall writes a call into a table that keeps so many of each recipient. The oldest call goes
+// of the caller who has most, all of whom nobody has checked being one: who calls without end
+// makes nobody else's call disappear.
 func addCall(ctx context.Context, tx *sql.Tx, table string, c Silenced, most int) error {
 	_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s "+
 		"(recipient, caller, verified, at, media, reason, notified) VALUES (?, ?, ?, ?, ?, ?, ?)", table),
@@ -107,8 +109,9 @@ func addCall(ctx context.Context, tx *sql.Tx, table string, c Silenced, most int
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %[1]s WHERE recipient = ?1 AND id <= "+
-		"(SELECT id FROM %[1]s WHERE recipient = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)", table),
+	_, err = tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %[1]s WHERE id = (SELECT min(id) FROM %[1]s "+
+		"WHERE recipient = ?1 AND (SELECT count(*) FROM %[1]s WHERE recipient = ?1) > ?2 "+
+		"GROUP BY CASE WHEN verified THEN caller ELSE '' END ORDER BY count(*) DESC, min(id) LIMIT 1)", table),
 		c.Recipient.String(), most)
 	return err
 }

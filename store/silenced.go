@@ -36,7 +36,7 @@ func (c Silenced) Who() string {
 	return c.Caller + " (not verified)"
 }
 
-// maxSilenced bounds the calls kept for one recipient; the oldest go (ours:
+// maxSilenced bounds the calls kept for one recipient; see addCall for which go (ours:
 // nobody reads more, and a stranger must not fill the disk).
 const maxSilenced = 500
 

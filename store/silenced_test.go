@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -72,6 +73,39 @@ func TestNotes(t *testing.T) {
 	must(t, s.db.QueryRow("SELECT (SELECT count(*) FROM decoy) + (SELECT count(*) FROM silenced)").Scan(&left))
 	if left != maxSilenced || !s.Recent(carol, bob, 1) || len(s.Untold()) != 1 {
 		t.Errorf("%d rows are left, %v were not told, recent: %t", left, s.Untold(), s.Recent(carol, bob, 1))
+	}
+}
+
+// A flood of calls, of nobody or of one user, takes no other caller's call off the list.
+func TestFloodHidesNobodysCall(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	bob := user(t, "bob")
+	must(t, s.AddUser(bob, "x"))
+	call := func(caller string, verified bool) Note {
+		return Note{Silenced: Silenced{Recipient: bob, Caller: caller, Verified: verified, At: time.Unix(1, 0)}}
+	}
+	notes := []Note{call("carol@example.com", true)}
+	for i := range maxSilenced {
+		notes = append(notes, call(fmt.Sprintf("x%d@b.example", i), false))
+	}
+	notes = append(notes, call("dave@example.com", true))
+	for range maxSilenced {
+		notes = append(notes, call("mallory@example.com", true))
+	}
+	must(t, second(s.Note(notes)))
+	calls, err := s.PendingNotices(bob)
+	must(t, err)
+	count := map[string]int{}
+	for _, c := range calls {
+		if count[c.Caller]++; !c.Verified {
+			count["unverified"]++
+		}
+	}
+	if len(calls) != maxSilenced || count["carol@example.com"] != 1 || count["dave@example.com"] != 1 ||
+		count["unverified"] < maxSilenced/3 {
+		t.Errorf("of %d calls %d are of carol, %d of dave, %d of mallory, %d of nobody", len(calls),
+			count["carol@example.com"], count["dave@example.com"], count["mallory@example.com"], count["unverified"])
 	}
 }
 
