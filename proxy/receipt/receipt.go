@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -79,10 +80,17 @@ type Receipt struct {
 }
 
 // isOpen says that a text is no secret between the parties. Phones write whom
-// they are with a scheme, too: baresip's name in RTCP is its user's URI.
+// they are with a scheme and a port, too: baresip's name in RTCP is the URI that
+// was called.
 func (r *Receipt) isOpen(text string) bool {
 	text = strings.ToLower(text)
-	return strings.Contains(r.open, strings.TrimPrefix(strings.TrimPrefix(text, "sip:"), "sips:"))
+	text = strings.TrimPrefix(strings.TrimPrefix(text, "sip:"), "sips:")
+	if i := strings.LastIndexByte(text, ':'); i > strings.IndexByte(text, '@') && strings.Contains(text, "@") {
+		if _, err := strconv.ParseUint(text[i+1:], 10, 16); err == nil {
+			text = text[:i]
+		}
+	}
+	return strings.Contains(r.open, text)
 }
 
 // noted is what one party received of the other. All of it is bounded: facts

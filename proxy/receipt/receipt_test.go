@@ -93,11 +93,13 @@ func TestEveryFindingIsToldCountedAndLoggedOnce(t *testing.T) {
 func TestOwnAddressInRTCPIsNoLeak(t *testing.T) {
 	b, _ := desk(t)
 	r := b.Open("x", "alice@example.com", "bob@example.com")
-	for _, own := range []string{"sip:bob@example.com", "sips:bob@example.com", "bob@example.com"} {
+	for _, own := range []string{
+		"sip:bob@example.com", "sips:bob@example.com", "bob@example.com", "sip:bob@example.com:5060",
+	} {
 		r.Learn(Callee, Told{SDP: "a=ssrc:1 cname:" + own + "\r\n"})
 	}
 	r.Learn(Callee, Told{SDP: "a=ssrc:1 cname:bob@laptop.example.com\r\n"})
-	r.Sent(Caller, []byte("SIP/2.0 200 OK\r\nTo: <sip:bob@example.com>\r\nX-Line: <sips:bob@example.com>\r\n\r\n"))
+	r.Sent(Caller, []byte("SIP/2.0 200 OK\r\nTo: <sip:bob@example.com:5060>\r\nX-Line: <sips:bob@example.com>\r\n\r\n"))
 	if got := text(r); r.Found() != 0 {
 		t.Errorf("\n%s", got)
 	}
