@@ -76,3 +76,31 @@ func TestCallBetweenNetworks(t *testing.T) {
 		}
 	}
 }
+
+// A phone that comes to another network in mid-call is told the address that is
+// reached from there; one that stays keeps its ports.
+func TestPhoneThatChangesNetworks(t *testing.T) {
+	inner, outer := netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("192.0.2.1")
+	e := deafEngine(t, func(c *Config) {
+		c.Addresses = []Address{{outer, outer}}
+		c.Networks = []Network{{netip.MustParsePrefix("10.0.0.0/8"), Address{inner, inner}}}
+	})
+	far, told := netip.MustParseAddr("198.51.100.9"), ""
+	for _, c := range []struct{ at, want string }{
+		{"10.0.0.77", "10.0.0.5"}, {"10.0.0.78", "10.0.0.5"}, {"203.0.113.8", "192.0.2.1"}, {"10.0.0.77", "10.0.0.5"},
+	} {
+		at := netip.MustParseAddr(c.at)
+		offer, err := e.Offer(1, Body{From: Caller, SDP: audio(at, 4000), Source: at, Toward: V4, Other: far})
+		if err != nil || told != "" && masked(offer) != told {
+			t.Fatalf("%v, and who stays is told\n%s", err, masked(offer))
+		}
+		told = masked(offer)
+		answer, err := e.Answer(1, Body{From: Callee, SDP: audio(far, 5000), Source: far, Toward: V4, Other: at})
+		if err != nil || !strings.Contains(string(answer), "c=IN IP4 "+c.want) {
+			t.Errorf("%s is answered\n%s%v", at, answer, err)
+		}
+	}
+	if used, _ := e.Ports(); used > 6 { // the last move could still be undone
+		t.Errorf("%d ports", used)
+	}
+}

@@ -21,6 +21,7 @@ type kept struct {
 	Clocks  [2]uint64
 	Origins [2]keptOrigin
 	Streams []keptStream
+	Offerer Side `json:",omitzero"`
 	User    bool `json:",omitzero"` // only user space relays it
 }
 
@@ -151,7 +152,7 @@ func (s *session) unkept() []byte {
 
 // kept is the session as it is kept. It is called under the loop's lock.
 func (s *session) kept() kept {
-	k := kept{Addrs: s.addrs, User: s.userOnly}
+	k := kept{Addrs: s.addrs, Offerer: s.offerer, User: s.userOnly}
 	for side, a := range s.aliases {
 		k.CNames[side], k.Clocks[side] = a.cname, a.clock
 	}
@@ -218,7 +219,7 @@ func (e *Engine) restore(id ID, text []byte) error {
 	}
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
-	s.addrs, s.userOnly = k.Addrs, k.User
+	s.addrs, s.offerer, s.userOnly = k.Addrs, k.Offerer, k.User
 	for side := range s.aliases {
 		s.aliases[side] = alias{k.CNames[side], k.Clocks[side]}
 	}

@@ -121,6 +121,7 @@ func TestClearUnlessBothEncrypt(t *testing.T) {
 			n := newNotary(t)
 			n.offer(Caller, c.offer)
 			n.answer(Callee, strings.Replace(c.answer, "4000", "6000", 1))
+			n.answer(Caller, sdes) // an ACK that has a description, too
 			for _, side := range c.zrtp {
 				if got := n.makes(side, false, hello); !bytes.Equal(got, hello) {
 					t.Errorf("ZRTP of the %v became %q", side, got)

@@ -74,12 +74,13 @@ func (s *session) fill(o *opening, d *description, b Body) (err error) {
 	return nil
 }
 
-// choose picks the address that a party sends to. One that is in use stays.
+// choose picks the address that a party sends to. One that is in use stays,
+// unless the party has come to another network, where it may not be reached.
 func (s *session) choose(side Side, party netip.Addr, f Family) (Address, error) {
-	if a := s.addrs[side]; a.Local.IsValid() && (f == Any || familyOf(a.Local) == f) {
-		return a, nil
-	}
 	a, ok := s.e.cfg.addressFor(party.Unmap(), f)
+	if in := s.addrs[side]; in.Local.IsValid() && (f == Any || familyOf(in.Local) == f) && (!party.IsValid() || !ok) {
+		return in, nil
+	}
 	if !ok {
 		return a, ErrNoPorts // no address of that family
 	}

@@ -1,6 +1,7 @@
 package rtpengine
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/pion/rtcp"
@@ -20,7 +21,7 @@ const day = 24 * 3600 << 32
 
 // readRTCP reads a compound RTCP packet; none if it cannot be read.
 func readRTCP(b []byte) []rtcp.Packet {
-	all, err := rtcp.Unmarshal(b)
+	all, err := rtcp.Unmarshal(unpadded(b))
 	if err != nil {
 		return nil
 	}
@@ -39,6 +40,29 @@ func inClear(b []byte) bool {
 		b = b[size:]
 	}
 	return len(b) == 0
+}
+
+// unpadded is a compound packet without the padding that its last packet may
+// have (RFC 3550 §6.4.1).
+func unpadded(b []byte) []byte {
+	const padded = 0x20
+	for at := 0; at+4 <= len(b); {
+		words := int(binary.BigEndian.Uint16(b[at+2:]))
+		end := at + 4*(words+1)
+		if end < len(b) {
+			at = end
+			continue
+		}
+		n := int(b[len(b)-1])
+		if end > len(b) || b[at]&padded == 0 || n == 0 || n%4 != 0 || n > 4*words {
+			return b
+		}
+		out := bytes.Clone(b[:len(b)-n])
+		out[at] &^= padded
+		binary.BigEndian.PutUint16(out[at+2:], uint16(words-n/4))
+		return out
+	}
+	return b
 }
 
 // scrub re-writes a compound RTCP packet that is in the clear, so that
@@ -90,8 +114,21 @@ func scrubOne(p rtcp.Packet, from, about alias) rtcp.Packet {
 	case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest, *rtcp.TransportLayerNack,
 		*rtcp.ReceiverEstimatedMaximumBitrate, *rtcp.SliceLossIndication, *rtcp.RapidResynchronizationRequest:
 		return p // feedback about video: numbers of packets and streams
+	case *rtcp.RawPacket:
+		if limitsRate(*p) {
+			return p
+		}
 	}
 	return nil
+}
+
+// limitsRate says that a packet asks for, or confirms, at most so many bits a
+// second of some streams: TMMBR and TMMBN (RFC 5104 §4.2.1, §4.2.2).
+func limitsRate(b rtcp.RawPacket) bool {
+	const head, entry, request, notification = 12, 8, 3, 4
+	h := b.Header()
+	return h.Type == rtcp.TypeTransportSpecificFeedback && (h.Count == request || h.Count == notification) &&
+		!h.Padding && len(b) >= head && (len(b)-head)%entry == 0
 }
 
 // turnBack gives the last sender report that each block names, which is the

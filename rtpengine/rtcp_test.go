@@ -24,6 +24,9 @@ func telling() map[string]struct {
 	app := &rtcp.RawPacket{}
 	*app = append([]byte{0x80, 204, 0, 7, 0, 0, 0, 1, 'P', 'I', 'N', 'G'}, (marked + "\x00")...)
 	xr := rtcp.RawPacket{0x80, 207, 0, 1, 0, 0, 0, 1}
+	rate := rtcp.RawPacket{0x83, 205, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0x10, 0, 0, 40}
+	rates := append(rtcp.RawPacket{0x83, 205, 0, 5}, rate[4:]...)
+	rates = append(rates, "mark"...)
 	reports := func(lsr uint32) []rtcp.ReceptionReport {
 		return []rtcp.ReceptionReport{
 			{SSRC: 7, LastSenderReport: lsr, Delay: 3, Jitter: 2, TotalLost: 1},
@@ -84,8 +87,10 @@ func telling() map[string]struct {
 			&rtcp.Goodbye{Sources: []uint32{1}, Reason: marked},
 			[]rtcp.Packet{&rtcp.Goodbye{Sources: []uint32{1}}},
 		},
-		"application": {app, nil},
-		"extended":    {&xr, nil},
+		"application":       {app, nil},
+		"extended":          {&xr, nil},
+		"rate":              {&rate, []rtcp.Packet{&rate}},
+		"rate that is none": {&rates, nil},
 		"picture loss": {
 			&rtcp.PictureLossIndication{SenderSSRC: 1, MediaSSRC: 2},
 			[]rtcp.Packet{&rtcp.PictureLossIndication{SenderSSRC: 1, MediaSSRC: 2}},
@@ -128,6 +133,27 @@ func TestScrubCompound(t *testing.T) {
 	all, err := rtcp.Unmarshal(out)
 	if err != nil || len(all) != 3 {
 		t.Fatalf("%d packets cross (%v), want 3", len(all), err)
+	}
+}
+
+// Padding, which the last packet may have, is taken away.
+func TestScrubTakesPadding(t *testing.T) {
+	for _, last := range []string{"sender report", "source description", "goodbye", "picture loss"} {
+		report, err := telling()["sender report"].in.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := telling()[last].in.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := scrub(readRTCP(append(bytes.Clone(report), b...)), me, other)
+		b[0] |= 0x20
+		b[3] += 2
+		b = append(b, 0, 0, 0, 0, 0, 0, 0, 8)
+		if got := scrub(readRTCP(append(bytes.Clone(report), b...)), me, other); !bytes.Equal(got, want) || want == nil {
+			t.Errorf("%s:\n got %x\nwant %x", last, got, want)
+		}
 	}
 }
 
@@ -214,6 +240,10 @@ func onlyAllowed(t *testing.T, p rtcp.Packet) {
 		}
 	case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest, *rtcp.TransportLayerNack,
 		*rtcp.ReceiverEstimatedMaximumBitrate, *rtcp.SliceLossIndication, *rtcp.RapidResynchronizationRequest:
+	case *rtcp.RawPacket:
+		if !limitsRate(*p) {
+			t.Errorf("%x crosses", *p)
+		}
 	default:
 		t.Errorf("%T crosses", p)
 	}

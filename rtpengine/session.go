@@ -20,6 +20,7 @@ type session struct {
 	aliases [2]alias
 	origin  [2]origin
 	before  *agreed // what held before the last offer, for a rollback
+	offerer Side    // of the last offer
 	asking  [2]bool // whose offers are neither answered nor refused
 	told    bool    // reported dead
 	edits   uint16  // offers, answers and rollbacks, for keep.go
@@ -41,6 +42,7 @@ type origin struct {
 
 // agreed is the part of a session that an offer changes.
 type agreed struct {
+	offerer Side
 	addrs   [2]Address
 	streams []terms
 }
@@ -84,7 +86,7 @@ func (s *session) offer(b Body) ([]byte, error) {
 		s.forget()
 		s.before = s.agreed()
 	}
-	s.asking[b.From] = true
+	s.asking[b.From], s.offerer = true, b.From
 	s.take(o)
 	s.apply(d, b, true)
 	s.edit()
@@ -138,9 +140,10 @@ func (s *session) apply(d *description, b Body, offer bool) {
 	for i, m := range d.media {
 		t := s.streams[i]
 		t.media = m.kind
-		if offer {
+		switch {
+		case offer:
 			t.offered = d.manner(m)
-		} else {
+		case b.From != s.offerer: // nobody answers his own offer, as by an ACK that has a description nevertheless
 			t.manner = t.offered.answered(d.manner(m))
 		}
 		f := &t.faces[b.From]
@@ -157,7 +160,7 @@ func (s *session) apply(d *description, b Body, offer bool) {
 
 // agreed copies what an offer changes.
 func (s *session) agreed() *agreed {
-	all := agreed{addrs: s.addrs, streams: make([]terms, 0, len(s.streams))}
+	all := agreed{offerer: s.offerer, addrs: s.addrs, streams: make([]terms, 0, len(s.streams))}
 	for _, t := range s.streams {
 		a := terms{media: t.media, manner: t.manner, offered: t.offered}
 		for side := range t.faces {
@@ -180,7 +183,7 @@ func (s *session) rollback() {
 	s.edit()
 	s.withdraw()
 	s.shrink(len(s.before.streams))
-	s.addrs = s.before.addrs
+	s.addrs, s.offerer = s.before.addrs, s.before.offerer
 	for i, a := range s.before.streams {
 		t := s.streams[i]
 		t.media, t.manner, t.offered = a.media, a.manner, a.offered
