@@ -137,7 +137,7 @@ func facts() []figure {
 	program := gaugeOf("program", "sotto_build_info", "Which program runs.", one)
 	program.tags = append(append(always("version", version), always("revision", revision)...),
 		always("goversion", runtime.Version())...)
-	program.text = func(standing) string { return fmt.Sprintf("%s (%s)", version, runtime.Version()) }
+	program.text = func(standing) string { return programText() }
 	gathering := gaugeOf("packets gather", "sotto_media_coalescing_interfaces",
 		"Interfaces at which packets gather (media.coalesce).", func(s standing) int { return s.Gathering })
 	gathering.text = func(s standing) string { return cmp.Or(s.Gathers, "nowhere") }
@@ -155,6 +155,12 @@ func gaugeOf(label, metric, help string, count func(standing) int) figure {
 // counterOf is a figure that only grows while the process runs.
 func counterOf(label, metric, help string, count func(standing) uint64, tags ...tag) figure {
 	return figure{label: label, metric: metric, kind: counter, help: help, count: count, tags: tags}
+}
+
+// programText says to a person which program this is.
+func programText() string {
+	version, _ := build()
+	return fmt.Sprintf("%s (%s)", version, runtime.Version())
 }
 
 // build is the version of the program, and the commit that it was made of.

@@ -10,6 +10,8 @@ import (
 
 // cli has a field for each verb.
 type cli struct {
+	Version kong.VersionFlag `help:"Show which program this is."`
+
 	Try      tryCmd      `cmd:"" help:"Run everything on loopback, with demo users and tokens."`
 	Serve    serveCmd    `cmd:"" help:"Run the server."`
 	Check    checkCmd    `cmd:"" help:"Check a configuration file."`
@@ -42,7 +44,7 @@ func run(args []string, t *tell) int {
 		args = []string{"--help"} // what a newcomer means
 	}
 	p, err := kong.New(&c, kong.Name("sotto"), kong.Writers(t.out, t.err),
-		kong.Vars{"token_key": keyFile()}, kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Vars{"token_key": keyFile(), "version": programText()}, kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Description("A SIP server that protects who and where its users are in calls."))
 	if err != nil {
 		return t.fail(err)

@@ -90,6 +90,9 @@ func (c *tryCmd) config(dir string) (configs.Config, error) {
 	case err != nil || port < 0 || port > 65534:
 		return configs.Config{}, hint(fmt.Errorf("%s and %d are no address and port", c.Host, port),
 			"sotto try --host 127.0.0.1 --port 5060")
+	case ip.IsUnspecified():
+		return configs.Config{}, hint(fmt.Errorf("phones cannot be sent to %s", ip),
+			"name an address of this machine that they reach, as sotto try --host 192.0.2.1")
 	case c.Demo && !ip.Is4():
 		return configs.Config{}, hint(errors.New("the demo's phones speak IPv4"), "leave out --host")
 	}
