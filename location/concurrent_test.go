@@ -31,7 +31,7 @@ func TestConcurrent(t *testing.T) {
 	wg.Wait()
 	consistent(t, tab)
 	for n := range flows {
-		tab.FlowClosed(over(n))
+		tab.FlowClosed(over(n), nil)
 	}
 	if tab.Len() != 0 {
 		t.Errorf("%d bindings are left without a connection", tab.Len())
@@ -43,7 +43,7 @@ func disturb(t *testing.T, tab *Table, r *rand.Rand, callID string) {
 	a, f := who(t, fmt.Sprint("u", r.IntN(users))), over(r.IntN(flows))
 	switch r.IntN(8) {
 	case 0:
-		tab.FlowClosed(f)
+		tab.FlowClosed(f, nil)
 	case 1:
 		tab.Expire(at(r.IntN(70)))
 	case 2:

@@ -281,15 +281,20 @@ func (t *Table) DeviceAt(at netip.AddrPort) bool {
 
 // FlowClosed removes the bindings of a connection that has ended, whosever
 // they are: nothing reaches the device until it registers again (RFC 5626 §5.3).
-func (t *Table) FlowClosed(f Flow) {
+// stays, if not nil, says for which bindings that is not so.
+func (t *Table) FlowClosed(f Flow, stays func(Binding) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	ids := t.byFlow[f]
 	delete(t.byFlow, f) // at once: of a PBX it has thousands
+	gone := func(b Binding) bool { return b.Flow == f && (stays == nil || !stays(b)) }
 	for _, id := range ids {
 		a := t.byID[id]
-		t.set(a, slices.DeleteFunc(slices.Clone(t.byAOR[a]), func(b Binding) bool { return b.Flow == f }))
+		if all := t.byAOR[a]; slices.ContainsFunc(all, gone) {
+			t.set(a, slices.DeleteFunc(slices.Clone(all), gone))
+		}
 	}
+	delete(t.byFlow, f) // nothing comes over it any more
 }
 
 // Expire forgets bindings whose time is over.

@@ -281,14 +281,14 @@ func TestFlowClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tab.FlowClosed(over(1))
+	tab.FlowClosed(over(1), nil)
 	for user, want := range map[string]string{"bob": "b", "bobs-work": "", "eve": "c", "carol": "d"} {
 		if got := contacts(tab.Bindings(who(t, user), at(1))); got != want {
 			t.Errorf("%s: %q, want %q", user, got, want)
 		}
 	}
-	tab.FlowClosed(over(1))
-	tab.FlowClosed(over(9))
+	tab.FlowClosed(over(1), nil)
+	tab.FlowClosed(over(9), nil)
 	if tab.Len() != 3 || tab.ByFlow(over(1)) != 0 {
 		t.Errorf("%d bindings", tab.Len())
 	}

@@ -202,3 +202,43 @@ func (r *rebound) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(r.at) }
 
 // Close implements flow.PacketConn.
 func (r *rebound) Close() error { return (*r.now.Load()).Close() }
+
+// Phones that are registered through a neighbour by TCP are reached by their Path
+// (RFC 3327) when the neighbour has closed its connection, as it may when nothing
+// goes over it. A Path of somebody's own choice leads nowhere.
+func TestNeighbourThatClosesItsConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		path string
+		code int
+	}{
+		"to the neighbour": {"<sip:198.51.100.14:5060;transport=tcp;lr>", 0},
+		"elsewhere":        {"<sip:198.51.100.66:5060;transport=tcp;lr>", 480},
+		"no path":          {"", 480},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxytest.Run(t, func(_ *testing.T, s *proxytest.Stage) {
+				s.Alice.Registers()
+				edge := s.Phone("bob", func(c *phone.Config) { c.Transport = "tcp" })
+				var opts []phone.Option
+				if c.path != "" {
+					opts = append(opts, phone.Header("Path", c.path))
+				}
+				edge.Registers(opts...)
+				edge.Does(func(context.Context) error { return edge.Drop() })
+				s.Wait(time.Second)
+				out := s.Alice.Invites("bob")
+				if c.code != 0 {
+					out.IsRefused(c.code)
+					return
+				}
+				in := edge.IsCalled()
+				in.Answers()
+				out.IsAnswered()
+				proxytest.Talk(out, in)
+				edge.Does(func(context.Context) error { return edge.Drop() })
+				out.HangsUp()
+				in.IsHungUp()
+			}, proxytest.Colleagues, toTrunk("sip:198.51.100.14:5060"))
+		})
+	}
+}

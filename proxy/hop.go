@@ -73,14 +73,19 @@ func (p *Proxy) reach(t target, callID string, then func([]destination, error)) 
 		then(append([]destination{{flow: fl}}, p.spare(t)...), nil)
 		return
 	}
-	if t.flow != (flow.Ref{}) && t.flow.Transport != "udp" && t.binding != 0 {
-		// RFC 5626 §5.3: a phone is reached over its flow or not at all.
-		p.awaitFlow(t, callID, time.Now().Add(flowPatience), then)
-		return
-	}
 	next := t.uri
 	if len(t.routes) > 0 {
 		next = t.routes[0]
+	}
+	if t.flow != (flow.Ref{}) && t.flow.Transport != "udp" && t.binding != 0 {
+		b, _ := p.loc.ByID(t.binding)
+		path, ok := p.pathOf(b)
+		if !ok {
+			// RFC 5626 §5.3: a phone is reached over its flow or not at all.
+			p.awaitFlow(t, callID, time.Now().Add(flowPatience), then)
+			return
+		}
+		next = path
 	}
 	if err := p.mayReach(next, t); err != nil {
 		then(nil, err)
@@ -124,6 +129,36 @@ func (p *Proxy) mayGo(t target, at netip.AddrPort) bool {
 		return false
 	}
 	return !p.loc.DeviceAt(at)
+}
+
+// pathOf is the neighbour through which a phone has registered (RFC 3327), if that
+// is a peer: what anybody else writes into Path might lead anywhere.
+func (p *Proxy) pathOf(b location.Binding) (path sip.Uri, ok bool) {
+	if len(b.Path) == 0 {
+		return path, false
+	}
+	if _, err := sip.ParseAddressValue(b.Path[0], &path, nil); err != nil {
+		return path, false
+	}
+	addr, err := netip.ParseAddr(canonical(path.Host))
+	for i := range p.peers {
+		var target sip.Uri
+		switch {
+		case err == nil && p.peers[i].owns(addr.Unmap()):
+			return path, true
+		case err == nil, sip.ParseUri(p.peers[i].Target, &target) != nil:
+		case canonical(target.Host) == canonical(path.Host):
+			return path, true
+		}
+	}
+	return path, false
+}
+
+// byPath says that a phone is reached although the connection has ended over which
+// it was registered: its neighbour closes that when it likes.
+func (p *Proxy) byPath(b location.Binding) bool {
+	_, ok := p.pathOf(b)
+	return ok
 }
 
 // spare are the other flows of t's device, for when the first fails.

@@ -191,9 +191,10 @@ func (p *Proxy) Message(f *flow.Flow, m sip.Message) {
 }
 
 // Closed implements flow.Handler: bindings of a closed connection are gone,
-// since nothing can reach the phone over it (RFC 5626 §5.3).
+// since nothing can reach the phone over it (RFC 5626 §5.3), unless it is a
+// neighbour's.
 func (p *Proxy) Closed(f *flow.Flow) {
-	p.loc.FlowClosed(location.Flow(f.Ref()))
+	p.loc.FlowClosed(location.Flow(f.Ref()), p.byPath)
 	p.txn.Closed(f)
 }
 

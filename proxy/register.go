@@ -35,7 +35,7 @@ func (p *Proxy) register(s *txn.Server) error {
 		return err
 	}
 	if s.Flow.Transport() != "udp" && p.mux.Find(s.Flow.Ref()) == nil {
-		p.loc.FlowClosed(location.Flow(s.Flow.Ref())) // it ended meanwhile: Closed found nothing to remove yet
+		p.loc.FlowClosed(location.Flow(s.Flow.Ref()), p.byPath) // it ended meanwhile: Closed found nothing to remove yet
 	}
 	res := p.respond(s.Req, sip.StatusOK)
 	for _, b := range bindings {
