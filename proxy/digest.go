@@ -28,7 +28,8 @@ type authenticator struct {
 }
 
 // newAuthenticator makes an authenticator. The key is a secret of at least 32
-// bytes; with the same key nonces outlive a restart.
+// bytes; with the same key nonces of before a restart are stale, not foreign:
+// phones try again without asking anybody.
 func newAuthenticator(key []byte) (*authenticator, error) {
 	if len(key) < minSealSecret {
 		return nil, fmt.Errorf("nonce key has %d bytes, %d needed", len(key), minSealSecret)

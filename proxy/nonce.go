@@ -13,11 +13,12 @@ import (
 )
 
 // A nonceSource makes nonces that it recognises again without having kept
-// them: time ‖ random ‖ HMAC(whose address) ‖ HMAC(all this, realm). What it keeps,
-// bounded, is which counts of a nonce were used (RFC 7616 §3.4: nc). Safe for
-// concurrent use.
+// them: time ‖ run ‖ random ‖ HMAC(whose address) ‖ HMAC(all this, realm). What it
+// keeps, bounded, is which counts of a nonce were used (RFC 7616 §3.4: nc). Safe
+// for concurrent use.
 type nonceSource struct {
 	key []byte
+	run [nonceRunSize]byte // random, of this source: another one's counts are not known
 
 	mu    sync.Mutex
 	used  map[nonceID]*window // nonces used lately
@@ -37,16 +38,20 @@ const (
 
 const (
 	nonceTimeSize   = 8
-	nonceRandomSize = 8
+	nonceRunSize    = 4
+	nonceRandomSize = 4
 	noncePlaceSize  = 8
 	nonceMACSize    = 16
-	nonceSize       = nonceTimeSize + nonceRandomSize + noncePlaceSize + nonceMACSize
+	nonceSize       = nonceTimeSize + nonceRunSize + nonceRandomSize + noncePlaceSize + nonceMACSize
 )
 
-const noncePlaceStart = nonceTimeSize + nonceRandomSize
+const (
+	nonceRandomStart = nonceTimeSize + nonceRunSize
+	noncePlaceStart  = nonceRandomStart + nonceRandomSize
+)
 
 // A nonceID is the part of a nonce that is no MAC.
-type nonceID [nonceTimeSize + nonceRandomSize + noncePlaceSize]byte
+type nonceID [noncePlaceStart + noncePlaceSize]byte
 
 // A nonceState is what a nonce turns out to be.
 type nonceState uint8
@@ -60,9 +65,11 @@ const (
 
 // newNonceSource makes a source with a key that nobody else has.
 func newNonceSource(key []byte) *nonceSource {
-	return &nonceSource{
+	n := &nonceSource{
 		key: key, used: map[nonceID]*window{}, older: map[nonceID]*window{}, since: time.Now(),
 	}
+	_, _ = rand.Read(n.run[:]) // never fails
+	return n
 }
 
 // make makes a nonce for realm, to be given to somebody at an address: who
@@ -70,7 +77,8 @@ func newNonceSource(key []byte) *nonceSource {
 func (n *nonceSource) make(realm string, to netip.Addr, now time.Time) string {
 	var id nonceID
 	binary.BigEndian.PutUint64(id[:], uint64(now.UnixNano()))
-	_, _ = rand.Read(id[nonceTimeSize:noncePlaceStart]) // never fails
+	copy(id[nonceTimeSize:], n.run[:])
+	_, _ = rand.Read(id[nonceRandomStart:noncePlaceStart]) // never fails
 	copy(id[noncePlaceStart:], n.place(id, to))
 	return encoding.EncodeToString(append(id[:], n.mac(id, realm)...))
 }
@@ -129,8 +137,8 @@ func (n *nonceSource) use(id nonceID, count uint32, now time.Time) bool {
 		w = n.older[id]
 	}
 	if w == nil {
-		if !id.made().After(n.floor) {
-			return false
+		if !id.made().After(n.floor) || [nonceRunSize]byte(id[nonceTimeSize:]) != n.run {
+			return false // what was used of it is forgotten, or another run's to know
 		}
 		n.turn(now)
 		w = &window{}

@@ -101,6 +101,7 @@ func TestNonceTableIsBounded(t *testing.T) {
 		at := testNow.Add(time.Duration(i+1) * time.Microsecond)
 		var id nonceID
 		binary.BigEndian.PutUint64(id[:], uint64(at.UnixNano()))
+		copy(id[nonceTimeSize:], n.run[:])
 		if !n.use(id, 1, at) {
 			t.Fatalf("nonce %d refused", i)
 		}

@@ -120,6 +120,34 @@ func TestMD5OnlyPhoneRegisters(t *testing.T) {
 	}
 }
 
+// What was sent before a restart of the server cannot be sent again after it: which
+// counts of a nonce were used is known to the run alone that made the nonce.
+func TestReplayAfterARestart(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		var sent []byte
+		s.Net.Watch(func(from, _ string, b []byte) {
+			if strings.HasPrefix(from, "alice") && strings.Contains(string(b), "\r\nProxy-Authorization:") {
+				sent = b
+			}
+		})
+		s.Alice.Registers()
+		s.Bob.Registers()
+		s.Alice.Does(func(ctx context.Context) error { return s.Alice.Message(ctx, proxytest.URI("bob"), "pay 10") })
+		s.Bob.Gets("MESSAGE")
+		s.Restart()
+		s.Bob.Forget()
+		if err := s.Alice.Send(sent); err != nil {
+			t.Fatal(err)
+		}
+		s.Wait(time.Second)
+		if s.Bob.Heeds("MESSAGE") {
+			t.Error("a message that somebody has sent again is delivered")
+		}
+		s.Alice.Does(func(ctx context.Context) error { return s.Alice.Message(ctx, proxytest.URI("bob"), "and 5") })
+		s.Bob.Gets("MESSAGE")
+	}, proxytest.Colleagues)
+}
+
 func TestReplayedRequestIsChallenged(t *testing.T) {
 	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
 		var sent []byte
