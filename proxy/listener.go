@@ -60,6 +60,8 @@ func (p *Proxy) listenerFor(f *flow.Flow) netip.AddrPort {
 		case !b.serves(f):
 		case b.Addr == local, b.Addr.Addr() == source:
 			return b.Addr
+		case local.Addr().IsValid() && b.Addr.Addr().IsUnspecified() && b.Addr.Port() == local.Port():
+			return local
 		case local.IsValid():
 			at = netip.AddrPortFrom(local.Addr(), b.Addr.Port())
 		default:

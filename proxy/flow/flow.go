@@ -97,7 +97,7 @@ func (f *Flow) Send(b []byte) error {
 // Relay is Send for what somebody else has sent us, who thereby has paid.
 func (f *Flow) Relay(b []byte) error {
 	if f.udp != nil {
-		return f.udp.send(b, f.ref.Peer)
+		return f.udp.send(b, f.ref.Local, f.ref.Peer)
 	}
 	return f.conn.send(b)
 }

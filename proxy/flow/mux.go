@@ -124,7 +124,7 @@ func (m *Mux) Find(r Ref) *Flow {
 	defer m.mu.Unlock()
 	if r.Transport == "udp" {
 		for _, l := range m.udp {
-			if l.local == r.Local {
+			if l.has(r.Local) {
 				return &Flow{ref: r, udp: l}
 			}
 		}

@@ -25,6 +25,9 @@ func (n realNetwork) ListenPacket(addr netip.AddrPort) (PacketConn, error) {
 	s := &socket{UDPConn: c, raw: raw}
 	s.receive = s.tryReceive
 	s.grow(n.buffer)
+	if addr.Addr().IsUnspecified() {
+		s.askWhere()
+	}
 	return s, nil
 }
 
@@ -34,11 +37,15 @@ type socket struct {
 	*net.UDPConn
 	raw syscall.RawConn
 
+	where bool // the kernel says of each datagram to which address it came
+	six   bool // an IPv6 socket, which may take IPv4 as well
+
 	// Of the call under way:
 	receive  func(fd uintptr) bool // tryReceive
 	messages []message
 	vectors  []unix.Iovec
 	names    []unix.RawSockaddrInet6 // room enough for both families
+	infos    [][infoSize]byte        // what the kernel says of each
 	wait     bool
 	got      int
 	errno    syscall.Errno
@@ -48,6 +55,71 @@ type socket struct {
 type message struct {
 	head unix.Msghdr
 	size uint32
+}
+
+// infoSize is room for one control message with an in6_pktinfo, the larger one.
+const infoSize = 40
+
+// askWhere has the kernel say to which address each datagram came.
+func (s *socket) askWhere() {
+	_ = s.raw.Control(func(fd uintptr) { // the socket is open
+		domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
+		if s.six = domain == unix.AF_INET6; err != nil {
+			return
+		}
+		level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
+		if s.six { // of IPv4 it says the mapped address (ipv6(7))
+			level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+		}
+		s.where = unix.SetsockoptInt(int(fd), level, option, 1) == nil
+	})
+}
+
+// To implements sourced.
+func (s *socket) To(place int) netip.Addr {
+	h := &s.messages[place].head
+	if !s.where || int(h.Controllen) < unix.CmsgLen(unix.SizeofInet4Pktinfo) {
+		return netip.Addr{}
+	}
+	info := s.infos[place][:]
+	data := info[unix.CmsgLen(0):]
+	switch c := (*unix.Cmsghdr)(unsafe.Pointer(&info[0])); {
+	case c.Level == unix.IPPROTO_IPV6 && c.Type == unix.IPV6_PKTINFO:
+		return sendable(netip.AddrFrom16([16]byte(data)).Unmap())
+	case c.Level == unix.IPPROTO_IP && c.Type == unix.IP_PKTINFO: // interface, our address, destination
+		return sendable(netip.AddrFrom4([4]byte(data[4:])))
+	}
+	return netip.Addr{}
+}
+
+// sendable is an address if a datagram can be sent from it alone.
+func sendable(a netip.Addr) netip.Addr {
+	if a.IsMulticast() || a.IsLinkLocalUnicast() {
+		return netip.Addr{}
+	}
+	return a
+}
+
+// WriteFrom implements sourced.
+func (s *socket) WriteFrom(b []byte, from netip.Addr, to netip.AddrPort) (int, error) {
+	if !s.where {
+		return s.WriteToUDPAddrPort(b, to)
+	}
+	var info [infoSize]byte
+	c := (*unix.Cmsghdr)(unsafe.Pointer(&info[0]))
+	size := unix.SizeofInet4Pktinfo
+	if s.six {
+		size = unix.SizeofInet6Pktinfo
+		c.Level, c.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
+		source := from.As16()
+		copy(info[unix.CmsgLen(0):], source[:])
+	} else {
+		c.Level, c.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
+		copy(info[unix.CmsgLen(4):], from.AsSlice())
+	}
+	c.SetLen(unix.CmsgLen(size))
+	n, _, err := s.WriteMsgUDPAddrPort(b, info[:unix.CmsgSpace(size)], to)
+	return n, err
 }
 
 // grow asks for a receive queue of n bytes. The system gives as much to a
@@ -102,6 +174,7 @@ func (s *socket) prepare(bufs [][]byte) {
 		s.messages = make([]message, len(bufs))
 		s.vectors = make([]unix.Iovec, len(bufs))
 		s.names = make([]unix.RawSockaddrInet6, len(bufs))
+		s.infos = make([][infoSize]byte, len(bufs))
 	}
 	s.messages = s.messages[:len(bufs)]
 	for i, b := range bufs {
@@ -111,6 +184,10 @@ func (s *socket) prepare(bufs [][]byte) {
 		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&s.names[i])), unix.SizeofSockaddrInet6
 		h.Iov = &s.vectors[i]
 		h.SetIovlen(1)
+		if s.where {
+			h.Control = &s.infos[i][0]
+			h.SetControllen(infoSize)
+		}
 	}
 }
 

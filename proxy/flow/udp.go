@@ -20,7 +20,17 @@ type udpListener struct {
 	mux   *Mux
 	conn  BatchConn
 	local netip.AddrPort
+	many  sourced // conn, if it is at all addresses of the machine; else nil
 	later backlog // the reader's own
+}
+
+// sourced is a BatchConn that can tell to which of its addresses a datagram came,
+// and send from that one.
+type sourced interface {
+	// To is where the datagram in that place of the last ReadBatch was sent to; the
+	// zero Addr is not known.
+	To(place int) netip.Addr
+	WriteFrom(b []byte, from netip.Addr, to netip.AddrPort) (int, error)
 }
 
 // maxDatagram is what UDP over IPv4 can carry (65,535 − 20 − 8).
@@ -56,6 +66,9 @@ func (m *Mux) listenUDP(addr netip.AddrPort) (netip.AddrPort, error) {
 		conn = oneByOne{pc}
 	}
 	l := &udpListener{mux: m, conn: conn, local: unmap(local)}
+	if l.local.Addr().IsUnspecified() {
+		l.many, _ = pc.(sourced)
+	}
 	m.mu.Lock()
 	m.udp = append(m.udp, l)
 	m.mu.Unlock()
@@ -107,25 +120,45 @@ func (l *udpListener) read() {
 		}
 		now := time.Now()
 		for i := range n {
-			l.datagram(bufs[i][:sizes[i]], unmap(from[i]), now)
+			l.datagram(bufs[i][:sizes[i]], pair{l.at(i), unmap(from[i])}, now)
 		}
 		l.strangers(n == batch)
 	}
 }
 
+// A pair is where a datagram came to and where from.
+type pair struct{ local, peer netip.AddrPort }
+
+// at is where the datagram in that place came to. What answers it must come from
+// there (RFC 3581 §4): a NAT lets nothing else through.
+func (l *udpListener) at(place int) netip.AddrPort {
+	if l.many != nil {
+		if to := l.many.To(place); to.IsValid() {
+			return netip.AddrPortFrom(to, l.local.Port())
+		}
+	}
+	return l.local
+}
+
+// has says that a flow's local address is this listener's.
+func (l *udpListener) has(local netip.AddrPort) bool {
+	return l.local == local || l.many != nil && l.local.Port() == local.Port() &&
+		(l.local.Addr().Is6() || local.Addr().Is4())
+}
+
 // datagram is one datagram: it is dropped, taken, or put behind all others.
-func (l *udpListener) datagram(b []byte, peer netip.AddrPort, now time.Time) {
+func (l *udpListener) datagram(b []byte, at pair, now time.Time) {
 	g := l.mux.cfg.Guard
 	if g == nil {
-		l.take(b, peer, false)
+		l.take(b, at, false)
 		return
 	}
-	switch g.Heard(peer, false, now) {
+	switch g.Heard(at.peer, false, now) {
 	case guard.Known:
-		l.take(b, peer, false)
+		l.take(b, at, false)
 	case guard.Stranger:
-		g.Came(peer, len(b), now)
-		if !l.later.put(b, peer) {
+		g.Came(at.peer, len(b), now)
+		if !l.later.put(b, at) {
 			l.mux.counters.Crowded.Add(1)
 		}
 	}
@@ -146,43 +179,43 @@ func (l *udpListener) strangers(busy bool) {
 // A backlog is a bounded queue of strangers' datagrams.
 type backlog struct {
 	data  [maxLater][]byte // kept and used again, unless large
-	peer  [maxLater]netip.AddrPort
+	pairs [maxLater]pair
 	first int
 	n     int
 }
 
 // put puts a copy of a datagram at the end, if there is room.
-func (q *backlog) put(b []byte, peer netip.AddrPort) bool {
+func (q *backlog) put(b []byte, at pair) bool {
 	if q.n == maxLater {
 		return false
 	}
 	i := (q.first + q.n) % maxLater
-	q.data[i], q.peer[i] = append(q.data[i][:0], b...), peer
+	q.data[i], q.pairs[i] = append(q.data[i][:0], b...), at
 	q.n++
 	return true
 }
 
 // next takes the first, good until the next put.
-func (q *backlog) next() (b []byte, peer netip.AddrPort, stranger bool) {
+func (q *backlog) next() (b []byte, at pair, stranger bool) {
 	i := q.first
 	q.first, q.n = (i+1)%maxLater, q.n-1
 	b = q.data[i]
 	if cap(b) > large {
 		q.data[i] = nil
 	}
-	return b, q.peer[i], true
+	return b, q.pairs[i], true
 }
 
 // take is a datagram that is heard: a ping, STUN, or a message.
-func (l *udpListener) take(b []byte, peer netip.AddrPort, stranger bool) {
+func (l *udpListener) take(b []byte, at pair, stranger bool) {
 	m := l.mux
-	f := &Flow{ref: Ref{Transport: "udp", Local: l.local, Peer: peer}, udp: l, stranger: stranger}
+	f := &Flow{ref: Ref{Transport: "udp", Local: at.local, Peer: at.peer}, udp: l, stranger: stranger}
 	if len(b) <= 4 { // CRLFCRLF and what else phones send to keep a NAT open
 		m.counters.Pings.Add(1)
 		return
 	}
 	if stun.IsSTUN(b) { // RFC 5626 §3.5.2
-		if res, ok := stun.BindingResponse(b, peer); ok {
+		if res, ok := stun.BindingResponse(b, at.peer); ok {
 			m.counters.Pings.Add(1)
 			f.mayFail(res)
 		}
@@ -195,7 +228,7 @@ func (l *udpListener) take(b []byte, peer netip.AddrPort, stranger bool) {
 		return
 	}
 	if req, ok := msg.(*sip.Request); ok {
-		wire.AddReceived(req.Via(), peer)
+		wire.AddReceived(req.Via(), at.peer)
 	}
 	m.cfg.Handler.Message(f, msg)
 }
@@ -224,14 +257,14 @@ func (f *Flow) mayFail(b []byte) {
 }
 
 // send sends one datagram. Over IP's MTU it is fragmented; phones take that.
-func (l *udpListener) send(b []byte, peer netip.AddrPort) error {
+func (l *udpListener) send(b []byte, local, peer netip.AddrPort) error {
 	if len(b) > maxDatagram {
 		return ErrTooLarge
 	}
 	if l.local.Addr().Is6() && peer.Addr().Is4() { // a dual-stack socket wants it mapped
 		peer = netip.AddrPortFrom(netip.AddrFrom16(peer.Addr().As16()), peer.Port())
 	}
-	if _, err := l.conn.WriteToUDPAddrPort(b, peer); err != nil {
+	if err := l.write(b, local.Addr(), peer); err != nil {
 		if errors.Is(err, net.ErrClosed) {
 			return ErrClosed
 		}
@@ -239,4 +272,16 @@ func (l *udpListener) send(b []byte, peer netip.AddrPort) error {
 	}
 	l.mux.counters.Sent.Add(1)
 	return nil
+}
+
+// write sends from the address that the peer knows. One that the machine has no
+// more is replaced by what the system chooses.
+func (l *udpListener) write(b []byte, local netip.Addr, peer netip.AddrPort) error {
+	if l.many != nil && !local.IsUnspecified() {
+		if _, err := l.many.WriteFrom(b, local, peer); err == nil || errors.Is(err, net.ErrClosed) {
+			return err
+		}
+	}
+	_, err := l.conn.WriteToUDPAddrPort(b, peer)
+	return err
 }
