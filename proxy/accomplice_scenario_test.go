@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -401,5 +402,46 @@ func TestNobodyHasTheServerCallAPhone(t *testing.T) {
 				}
 			}, func(c *configs.Config) { c.Foreign = foreign })
 		}
+	}
+}
+
+// Within a protected call a party has the name that it began with, whatever it
+// writes: no text comes from somebody else, and none looks like a notice.
+func TestPartyKeepsItsNameWithinTheCall(t *testing.T) {
+	for _, protect := range []string{"never", "always"} {
+		proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+			for _, p := range []*proxytest.Phone{s.Mallory, s.Bob} {
+				s.Set(p.User, "protect_ip", protect)
+				p.Registers()
+			}
+			out, in := s.Mallory.Connect(s.Bob)
+			target, routes := out.Dialog()
+			id, tags, _ := strings.Cut(out.Replaces(), ";to-tag=")
+			other, own, _ := strings.Cut(tags, ";from-tag=")
+			route := ""
+			for _, r := range routes {
+				route += "Route: <" + strings.Trim(r, "<>") + ">\r\n"
+			}
+			for i, name := range []string{"alice", "silenced-calls"} {
+				s.Bob.Forget()
+				b := fmt.Sprintf("MESSAGE %s SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.13:5060;branch=z9hG4bKx%d\r\n"+
+					"%sMax-Forwards: 70\r\nFrom: <%s>;tag=%s\r\nTo: <sip:bob@sotto.example>;tag=%s\r\nCall-ID: %s\r\n"+
+					"CSeq: %d MESSAGE\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\nx",
+					target, i, route, proxytest.URI(name), own, other, id, 100+i)
+				if err := s.Mallory.Send([]byte(b)); err != nil {
+					t.Fatal(err)
+				}
+				s.Wait(time.Second)
+				got := sipSince(s.Bob, 0)
+				if protect == "always" && name == "alice" && !strings.Contains(got, "\r\nFrom: <"+proxytest.URI("mallory")+">") {
+					t.Errorf("protect %s: bob received\n%s", protect, got)
+				}
+				if name == "silenced-calls" && strings.Contains(got, "From: <"+proxytest.URI(name)) {
+					t.Errorf("protect %s: bob received\n%s", protect, got)
+				}
+			}
+			out.HangsUp()
+			in.IsHungUp()
+		}, proxytest.Colleagues)
 	}
 }

@@ -38,9 +38,25 @@ type record struct {
 	receipt   *receipt.Receipt        // nil unless protected
 	forgotten bool                    // the receipt knows no fact any more
 	anonymous bool                    // the caller asked to be nobody
+	unnamed   bool                    // so has the callee, of a call that this one takes over
 	from      dialogEnd               // the caller while it rings: where, and no more
 	shownTag  string                  // of the facade; "" without
 	ends      map[string][2]dialogEnd // by the answering device's tag: caller's, callee's end
+}
+
+// named is how the call's other party knows a party; zero where that is no user.
+func (r *record) named(l leg) sip.Uri {
+	who := r.caller
+	if l == calleeLeg {
+		who = r.callee
+	}
+	switch {
+	case l == callerLeg && r.anonymous, l == calleeLeg && r.unnamed:
+		return nobodyURI()
+	case who.IsZero():
+		return sip.Uri{}
+	}
+	return uriOf(who)
 }
 
 // CallInfo is a call as the operator and its owners see it.

@@ -16,6 +16,13 @@ import (
 // are never From the caller: phones answer messages with delivery receipts.
 const noticeUser = "silenced-calls"
 
+// namedAsNotices says that the sender of a request within a call, who has proved
+// its name at the beginning of that if at all, gives itself the name of the service.
+func (p *Proxy) namedAsNotices(req *sip.Request) bool {
+	a, local := p.localAOR(req.From().Address)
+	return local && a.User() == noticeUser
+}
+
 // noted notes a stranger's call in the diary: for its recipient, if it was
 // silenced. A caller whom the recipient blocked is kept, without notice.
 func (c *call) noted(v verdict) {

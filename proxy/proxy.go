@@ -225,6 +225,8 @@ func (p *Proxy) handle(s *txn.Server) error {
 		return err
 	}
 	switch {
+	case (r.sealed != nil || r.routed()) && p.namedAsNotices(s.Req):
+		return refuse(sip.StatusForbidden, whyNotYours)
 	case r.sealed != nil:
 		return p.within(s, *r.sealed)
 	case r.routed():

@@ -90,6 +90,7 @@ func (p *Proxy) takesOver(s *txn.Server, who identity, end partyEnd) error {
 	}
 	c := p.newCall(s, who, end.aor, in.uri)
 	c.handed, c.unnamed = true, end.anonymous
+	p.calls.change(c.key, func(r *record) { r.unnamed = c.unnamed })
 	if end.aor.IsZero() {
 		c.outbound()
 	} else {

@@ -89,6 +89,9 @@ func (t *sealed) hide(from leg) hide {
 		h = hideFrom(t.p.seal, *t.box)
 	}
 	h.from, h.domain, h.ours = from, canonical(t.p.cfg.Domains[0]), t.p.oursByHost
+	if t.box != nil {
+		h.sender = t.known(from)
+	}
 	if t.call != nil {
 		h.anonymous = t.call.anonymous()
 		if !t.call.who.aor.IsZero() {
@@ -97,6 +100,18 @@ func (t *sealed) hide(from leg) hide {
 		h.receiver = t.call.dialled
 	}
 	return h
+}
+
+// known is how the party of a leg was named when the call began, in a request within it:
+// what a From says then nobody checks. It is zero where no user is known of the call.
+func (t *sealed) known(from leg) (u sip.Uri) {
+	if t.p.anonymous(t.srv.Req.From().Address) {
+		return u
+	}
+	t.p.calls.change(t.key(), func(r *record) {
+		u = r.named(from)
+	})
+	return u
 }
 
 // oursByHost says that a host stands for this server.
