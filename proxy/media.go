@@ -67,11 +67,18 @@ func sideOf(l leg) rtpengine.Side {
 	return rtpengine.Callee
 }
 
+// negotiates says that a description in a message about a request of that method
+// is an offer or an answer (RFC 6337 §2.2). Others have one that only says what a
+// phone can do, as the answer to OPTIONS (RFC 3264 §9).
+func negotiates(m sip.RequestMethod) bool {
+	return m == sip.INVITE || m == sip.ACK || m == sip.PRACK || m == sip.UPDATE
+}
+
 // inRequest re-writes the description in a request of leg from. The engine's
 // session is there before the request leaves (design §4).
 func (p *Proxy) inRequest(b *branch, from leg, answer bool) ([]byte, error) {
 	sdp := sdpOf(b.fork.srv.Req)
-	if sdp == nil || b.media.session == 0 {
+	if sdp == nil || b.media.session == 0 || !negotiates(b.fork.srv.Req.Method) {
 		return nil, nil
 	}
 	body := rtpengine.Body{
@@ -99,9 +106,10 @@ func (p *Proxy) offer(b *branch, body rtpengine.Body) ([]byte, error) {
 }
 
 // inResponse re-writes the description in a response to a request of leg from.
+// That in a refusal, too, only says what could be offered (RFC 3261 §21.4.26).
 func (p *Proxy) inResponse(b *branch, from leg, res *sip.Response) ([]byte, error) {
 	sdp := sdpOf(res)
-	if sdp == nil || b.media.session == 0 {
+	if sdp == nil || b.media.session == 0 || res.StatusCode >= 300 || !negotiates(b.fork.srv.Req.Method) {
 		return nil, nil
 	}
 	body := rtpengine.Body{

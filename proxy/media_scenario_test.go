@@ -197,3 +197,34 @@ func TestOldIdentifiersMakeNoSession(t *testing.T) {
 		}
 	}, proxytest.Colleagues, proxytest.Protect("always"))
 }
+
+// A description that only says what a phone can do, in a refusal or in OPTIONS,
+// is neither offer nor answer: it makes no session and changes none.
+func TestCapabilitiesAreNoOffer(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+		s.Alice.Registers()
+		s.Bob.Registers()
+		can := phone.Body("application/sdp", "v=0\r\no=a 1 1 IN IP4 198.51.100.10\r\ns=-\r\n"+
+			"c=IN IP4 198.51.100.10\r\nt=0 0\r\nm=audio 4998 RTP/AVP 0\r\n")
+		out := s.Alice.Invites("bob")
+		s.Bob.IsCalled().Refuses(488, can)
+		out.IsRefused(488)
+		if now := s.Proxy.Totals(); now.Sessions+now.Ports > 0 {
+			t.Errorf("a call that was refused makes the server hold %+v", now)
+		}
+		out, in := s.Alice.Connect(s.Bob)
+		before := s.Proxy.Totals()
+		if code := out.Asks("OPTIONS", can); code != 200 {
+			t.Errorf("OPTIONS is answered %d", code)
+		}
+		if req := in.Gets("OPTIONS"); len(req.Body()) > 0 {
+			t.Errorf("OPTIONS crosses with\n%s", req.Body())
+		}
+		if now := s.Proxy.Totals(); now.Sessions != before.Sessions || now.Ports != before.Ports {
+			t.Errorf("the server holds %+v, before %+v", now, before)
+		}
+		proxytest.Talk(out, in)
+		out.HangsUp()
+		in.IsHungUp()
+	}, proxytest.Colleagues, proxytest.Protect("always"))
+}

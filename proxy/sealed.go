@@ -173,7 +173,7 @@ func (t *sealed) boxForSender(b *branch, res *sip.Response) box {
 	x.leg, x.target = t.from, res.Contact().Address.String()
 	x.routes = routeTexts(wire.All(res, "Record-Route"), true)
 	x.flow, x.binding = refIfDirect(b), b.target.binding
-	x.late = sdpOf(res) != nil && !b.media.offered
+	x.late = sdpOf(res) != nil && !b.media.offered && negotiates(t.srv.Req.Method)
 	if t.box != nil { // inside a dialog the other side stays where it was
 		x.flow, x.binding, x.aor = t.box.flow, t.box.binding, t.box.aor
 	} else if !t.call.unnamed {
