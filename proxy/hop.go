@@ -85,7 +85,7 @@ func (p *Proxy) reach(t target, callID string, then func([]destination, error)) 
 			p.awaitFlow(t, callID, time.Now().Add(flowPatience), then)
 			return
 		}
-		next = path
+		next, t.peer = path, path.Host // which is a peer's: it may be wherever that name leads
 	}
 	if err := p.mayReach(next, t); err != nil {
 		then(nil, err)
