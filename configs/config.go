@@ -16,6 +16,7 @@ type Config struct {
 	// Domains are the SIP domains served here. Users are user@domain.
 	Domains []string `yaml:"domains"`
 	// Listen has the addresses for SIP, as transport:address:port. Transports: udp, tcp, tls.
+	// 0.0.0.0 is all addresses of IPv4, [::] all there are; with these alone media.addresses is needed.
 	Listen []Listen `yaml:"listen"`
 	// Advertise is the host name or address under which phones reach this
 	// server, if it is not the address that it listens on.

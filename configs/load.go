@@ -111,14 +111,15 @@ func (c *Config) checkListen() error {
 	}
 	stream := func(l Listen) string { return strings.Replace(l.Transport, "tls", "tcp", 1) }
 	for i, l := range c.Listen {
-		j := slices.IndexFunc(c.Listen, func(o Listen) bool { return stream(o) == stream(l) && o.Addr == l.Addr })
-		if j < i && l.Addr.Port() != 0 {
+		j := slices.IndexFunc(c.Listen[:i], func(o Listen) bool { return stream(o) == stream(l) && overlap(o.Addr, l.Addr) })
+		if j >= 0 {
 			return &problem{
-				key:  fmt.Sprintf("listen[%d]", i),
-				what: fmt.Sprintf("listen[%d] has this address and port already; tcp and tls each need their own", j),
+				key: fmt.Sprintf("listen[%d]", i),
+				what: fmt.Sprintf("listen[%d] has this address and port already; tcp and tls each need their own, "+
+					"0.0.0.0 is all of IPv4 and [::] all there are", j),
 			}
 		}
-		if m := c.Metrics.AddrPort; l.Transport != "udp" && l.Addr == m && m.Port() != 0 {
+		if m := c.Metrics.AddrPort; l.Transport != "udp" && m.IsValid() && overlap(l.Addr, m) {
 			return &problem{
 				key:  "metrics",
 				what: fmt.Sprintf("listen[%d] has this address and port already; write another, as 127.0.0.1:9464", i),
@@ -126,6 +127,15 @@ func (c *Config) checkListen() error {
 		}
 	}
 	return nil
+}
+
+// overlap says that nobody can listen on both: they are the same, or one is
+// all addresses of the other's family, which :: is of both.
+func overlap(a, b netip.AddrPort) bool {
+	has := func(all, one netip.Addr) bool {
+		return all == one || all == netip.IPv6Unspecified() || all == netip.IPv4Unspecified() && one.Is4()
+	}
+	return a.Port() == b.Port() && a.Port() != 0 && (has(a.Addr(), b.Addr()) || has(b.Addr(), a.Addr()))
 }
 
 // checkValues refuses single values, and pairs of them, that cannot be right.

@@ -101,6 +101,8 @@ func nameMistakes() []mistake {
 func valueMistakes() []mistake {
 	return []mistake{
 		{"", "listen: []\n", "x.yaml:13: listen: name at least one listener"},
+		{"", "listen: ['udp:0.0.0.0:5', 'udp:[::]:5']\n", "x.yaml:13: listen[1]: listen[0] has this address and port already"},
+		{"", "listen: ['tcp:192.0.2.1:5', 'tls:0.0.0.0:5']\n", "x.yaml:13: listen[1]: listen[0] has this address"},
 		{"", "listen: [tcp:0.0.0.0:5, tls:0.0.0.0:5]\n", "x.yaml:13: listen[1]: listen[0] has this address and port already"},
 		{"", "metrics: localhost:9464\n", `x.yaml:13: metrics: "localhost:9464" is no address and port; write one as 127`},
 		{"", "metrics: 9464\n", `x.yaml:13: metrics: "9464" is no address and port`},

@@ -87,7 +87,9 @@ func (b Bound) serves(f *flow.Flow) bool {
 	return b.Transport == f.Transport() && sameFamily(b.Addr.Addr(), f.Peer().Addr())
 }
 
-func sameFamily(a, b netip.Addr) bool { return a.Unmap().Is4() == b.Unmap().Is4() || a.IsUnspecified() }
+func sameFamily(a, b netip.Addr) bool {
+	return a.Unmap().Is4() == b.Unmap().Is4() || a == netip.IPv6Unspecified()
+}
 
 // isLocal says that ip is one of this machine's addresses.
 func (p *Proxy) isLocal(ip netip.Addr) bool {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sotto/configs"
+	"sotto/proxy/flow"
 	"sotto/rtpengine"
 )
 
@@ -82,13 +83,13 @@ func (d *doctor) bind(l configs.Listen) error {
 		return nil
 	}
 	if l.Transport == "udp" {
-		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(l.Addr))
+		c, err := net.ListenUDP(flow.Family("udp", l.Addr.Addr()), net.UDPAddrFromAddrPort(l.Addr))
 		if err != nil {
 			return err
 		}
 		return c.Close()
 	}
-	c, err := net.Listen("tcp", l.Addr.String())
+	c, err := net.Listen(flow.Family("tcp", l.Addr.Addr()), l.Addr.String())
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
+
+	"sotto/proxy/flow"
 )
 
 // The metrics: what sotto status says, for a monitoring system. They are the
@@ -43,7 +45,7 @@ type metricsServer struct {
 
 // serveMetrics opens the listener for the metrics.
 func serveMetrics(s *server) (*metricsServer, error) {
-	l, err := net.Listen("tcp", s.cfg.Metrics.String())
+	l, err := net.Listen(flow.Family("tcp", s.cfg.Metrics.Addr()), s.cfg.Metrics.String())
 	if err != nil {
 		return nil, bindHint(fmt.Errorf("listening for metrics: %w", err), metricsKey)
 	}

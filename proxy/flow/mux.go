@@ -333,7 +333,16 @@ type realNetwork struct{ buffer int }
 
 // Listen implements Network.
 func (realNetwork) Listen(addr netip.AddrPort) (net.Listener, error) {
-	return net.Listen("tcp", addr.String())
+	return net.Listen(Family("tcp", addr.Addr()), addr.String())
+}
+
+// Family is the network for package net on which to listen at an address:
+// 0.0.0.0 is IPv4 alone, which to that package would be IPv6, too; :: is both.
+func Family(network string, a netip.Addr) string {
+	if a == netip.IPv4Unspecified() {
+		return network + "4"
+	}
+	return network
 }
 
 // Dial implements Network.

@@ -13,7 +13,7 @@ import (
 
 // ListenPacket implements Network.
 func (n realNetwork) ListenPacket(addr netip.AddrPort) (PacketConn, error) {
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+	c, err := net.ListenUDP(Family("udp", addr.Addr()), net.UDPAddrFromAddrPort(addr))
 	if err != nil {
 		return nil, err
 	}
