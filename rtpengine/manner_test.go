@@ -247,3 +247,33 @@ func TestNATForgetsDuringAHold(t *testing.T) {
 		})
 	}
 }
+
+// How packets are to be read outlives the process, also what came with packets
+// and not with signalling.
+func TestMannerIsKept(t *testing.T) {
+	const mux = "m=audio 4000 RTP/AVP 0\na=rtcp-mux\n"
+	n := newNotary(t)
+	n.offer(Caller, mux)
+	n.answer(Callee, strings.Replace(mux, "4000", "6000", 1))
+	for _, side := range []Side{Caller, Callee} {
+		if n.makes(side, false, extended) == nil {
+			t.Fatalf("the %v is not heard", side)
+		}
+	}
+	if n.sessions[1].unkept() == nil || n.sessions[1].unkept() != nil {
+		t.Fatal("not kept once")
+	}
+	for _, side := range []Side{Caller, Callee} {
+		n.makes(side, false, hello)
+	}
+	text := n.sessions[1].unkept()
+	next := newNotary(t)
+	if err := next.restore(1, text); err != nil {
+		t.Fatal(err)
+	}
+	for _, side := range []Side{Caller, Callee} {
+		if got := next.makes(side, false, encrypted); !bytes.Equal(got, encrypted) {
+			t.Errorf("the %v's encrypted RTCP became %q", side, got)
+		}
+	}
+}
