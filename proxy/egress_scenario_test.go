@@ -118,7 +118,7 @@ func lures(w *leakStage, a, b *proxytest.Call) {
 			phone.Body(`message/external-body;access-type=URL;URL="http://`+trapIP+`"`, "Content-Type: text/plain\r\n\r\n"),
 		}},
 		{"NOTIFY", 200, append(state("dialog"), phone.Body("application/dialog-info+xml", "<t uri='sip:"+trapIP+"'/>"))},
-		{"INFO", 488, []phone.Option{phone.Body("application/sdp", "v=0\r\nc=IN IP4 "+trapIP+"\r\n")}},
+		{"INFO", 200, []phone.Option{phone.Body("application/sdp", "v=0\r\nc=IN IP4 "+trapIP+"\r\n")}},
 		{"UPDATE", 200, []phone.Option{phone.Contact("<sip:x@" + trapIP + ">")}},
 	} {
 		if code := a.Asks(what.method, what.opts...); code != what.code {
