@@ -93,12 +93,12 @@ var edits = []edit{
 	{"rtpengine/rtcp.go", `		p.Reason = ""`, `		if mutant != "BYE" { p.Reason = "" }`},
 	{"rtpengine/rtcp.go", "		p.NTPTime += from.clock\n", `		if mutant != "NTP" { p.NTPTime += from.clock }
 `},
-	{"rtpengine/rtcp.go", "	return nil\n}\n\n// turnBack", `	if mutant == "APP" { return p }
+	{"rtpengine/rtcp.go", "	return nil\n}\n\n// limitsRate", `	if mutant == "APP" { return p }
 	if _, is := p.(*rtcp.ExtendedReport); is && mutant == "XR" { return p }
 	return nil
 }
 
-// turnBack`},
+// limitsRate`},
 	{"rtpengine/stream.go", "	case k == kindSTUN:\n		t.stun(", `	case k == kindSTUN:
 		if mutant == "STUN" { t.forward(in, out, rtcpPort, b); return }
 		t.stun(`},
