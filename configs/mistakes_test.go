@@ -55,7 +55,10 @@ func kindMistakes() []mistake {
 		{target, target + "\n    trusted: yes", `x.yaml:13: peers[1].trusted: "yes" is neither; write true or false`},
 		{"", "log: text\n", "x.yaml:13: log: write keys and values here, as level: …"},
 		{"", "shutdown:\n", "x.yaml:13: shutdown: has no value"},
-		{"", "feature_codes:\n  window_open: *62\n", `x.yaml:14: feature_codes.window_open: is an alias in YAML; write it in quotes, as "*62"`},
+		{
+			"", "feature_codes:\n  window_open: *62\n",
+			`x.yaml:14: feature_codes.window_open: is an alias in YAML; write it in quotes, as "*62"`,
+		},
 	}
 }
 
@@ -101,7 +104,10 @@ func nameMistakes() []mistake {
 func valueMistakes() []mistake {
 	return []mistake{
 		{"", "listen: []\n", "x.yaml:13: listen: name at least one listener"},
-		{"", "listen: ['udp:0.0.0.0:5', 'udp:[::]:5']\n", "x.yaml:13: listen[1]: listen[0] has this address and port already"},
+		{
+			"", "listen: ['udp:0.0.0.0:5', 'udp:[::]:5']\n",
+			"x.yaml:13: listen[1]: listen[0] has this address and port already",
+		},
 		{"", "listen: ['tcp:192.0.2.1:5', 'tls:0.0.0.0:5']\n", "x.yaml:13: listen[1]: listen[0] has this address"},
 		{"", "listen: [tcp:0.0.0.0:5, tls:0.0.0.0:5]\n", "x.yaml:13: listen[1]: listen[0] has this address and port already"},
 		{"", "metrics: localhost:9464\n", `x.yaml:13: metrics: "localhost:9464" is no address and port; write one as 127`},

@@ -94,6 +94,17 @@ func TestReferredDialogIsOpenedForNobodyElse(t *testing.T) {
 	}
 }
 
+// isToReplace checks that a party of a call finds its own dialog in the call that is to replace it.
+func isToReplace(t *testing.T, own, next *proxytest.Call) {
+	t.Helper()
+	asked := own.Phone.IsCalled()
+	if got := replacing(asked); !same(got, own) {
+		t.Errorf("%s is to replace %s, not %s", own.Phone.User, got, own.Replaces())
+	}
+	asked.Refuses(486)
+	next.IsRefused(486)
+}
+
 // The other party is told, and finds its own dialog, also after a restart.
 func TestDialogIsOpenedForItsParty(t *testing.T) {
 	for _, protect := range []string{"never", "always"} {
@@ -103,15 +114,8 @@ func TestDialogIsOpenedForItsParty(t *testing.T) {
 				p.Registers()
 			}
 			out, in := s.Alice.Connect(s.Bob)
-			for _, c := range []struct{ from, to *proxytest.Call }{{out, in}, {in, out}} {
-				next := c.from.Phone.Invites(c.to.Phone.User, phone.Header("Replaces", c.from.Replaces()))
-				asked := c.to.Phone.IsCalled()
-				if got := replacing(asked); !same(got, c.to) {
-					t.Errorf("protect %s: %s is to replace %s, not %s", protect, c.to.Phone.User, got, c.to.Replaces())
-				}
-				asked.Refuses(486)
-				next.IsRefused(486)
-			}
+			isToReplace(t, in, out.Phone.Invites("bob", phone.Header("Replaces", out.Replaces())))
+			isToReplace(t, out, in.Phone.Invites("alice", phone.Header("Replaces", in.Replaces())))
 			ask, asked := s.Bob.Connect(s.Carol)
 			to := proxytest.URI("alice") + "?Replaces=" + url.QueryEscape(in.Replaces())
 			ask.Does(func(ctx context.Context) error { return ask.Refer(ctx, to) })
@@ -122,13 +126,7 @@ func TestDialogIsOpenedForItsParty(t *testing.T) {
 			}
 			s.Wait(15 * time.Second)
 			s.Restart()
-			next := s.Carol.Invites("alice", phone.Header("Replaces", replaces))
-			taken := s.Alice.IsCalled()
-			if got := replacing(taken); !same(got, out) {
-				t.Errorf("protect %s: alice is to replace %s, not %s", protect, got, out.Replaces())
-			}
-			taken.Refuses(486)
-			next.IsRefused(486)
+			isToReplace(t, out, s.Carol.Invites("alice", phone.Header("Replaces", replaces)))
 			for _, c := range []*proxytest.Call{ask, out} {
 				c.HangsUp()
 			}
@@ -198,35 +196,7 @@ func TestRedirectionTellsAStrangerNothing(t *testing.T) {
 		heard := map[string]string{}
 		for _, state := range sentOnTo {
 			proxytest.RunAgain(t, "sent on", func(t *testing.T, s *proxytest.Stage) {
-				for _, p := range []*proxytest.Phone{s.Mallory, s.Bob, s.Carol, s.Alice} {
-					p.Registers()
-				}
-				if state.bob != nil {
-					state.bob(s)
-				}
-				tok := s.Carol.Token(proxytest.Grant{To: "mallory"})
-				const tick = 10 * time.Second
-				s.Wait(time.Until(time.Now().Truncate(tick).Add(tick))) // what came before took longer in some states
-				s.Mallory.Forget()
-				began := time.Now()
-				out := sentOn(s, phone.Header("Privacy-Token", tok.String()))
-				done := make(chan struct{})
-				go func() {
-					defer close(done)
-					if state.then != nil {
-						state.then(s)
-					}
-				}()
-				if gives > 0 {
-					s.Wait(gives)
-					out.GivesUp()
-				} else {
-					out.IsRefused(480)
-				}
-				<-done
-				for _, k := range s.Mallory.Received(phone.SIP) {
-					heard[state.name] += k.At.Sub(began).String() + " " + mask(string(k.Data)) + "\n"
-				}
+				heard[state.name] = heardWhenSentOn(s, state.bob, state.then, gives)
 				s.Mallory.KnowsNothingOf(s.Bob)
 				if len(s.Alice.Received(phone.SIP)) > 2 {
 					t.Error("alice was called")
@@ -239,6 +209,41 @@ func TestRedirectionTellsAStrangerNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// heardWhenSentOn is what mallory hears, and when, whom carol sends on to bob: he is brought into a
+// state before, does something then, and mallory gives up after so long, if ever.
+func heardWhenSentOn(s *proxytest.Stage, bob, then func(*proxytest.Stage), gives time.Duration) (heard string) {
+	for _, p := range []*proxytest.Phone{s.Mallory, s.Bob, s.Carol, s.Alice} {
+		p.Registers()
+	}
+	if bob != nil {
+		bob(s)
+	}
+	tok := s.Carol.Token(proxytest.Grant{To: "mallory"})
+	const tick = 10 * time.Second
+	s.Wait(time.Until(time.Now().Truncate(tick).Add(tick))) // what came before took longer in some states
+	s.Mallory.Forget()
+	began := time.Now()
+	out := sentOn(s, phone.Header("Privacy-Token", tok.String()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if then != nil {
+			then(s)
+		}
+	}()
+	if gives > 0 {
+		s.Wait(gives)
+		out.GivesUp()
+	} else {
+		out.IsRefused(480)
+	}
+	<-done
+	for _, k := range s.Mallory.Received(phone.SIP) {
+		heard += k.At.Sub(began).String() + " " + mask(string(k.Data)) + "\n"
+	}
+	return heard
 }
 
 // Who answers is heard, protected.
@@ -265,7 +270,8 @@ func TestRedirectionToAStrangerIsAnswered(t *testing.T) {
 
 // anonymously are the ways to call as nobody.
 var anonymously = [][]phone.Option{
-	{phone.Header("Privacy", "user")}, {phone.Header("Privacy", "user;id")},
+	{phone.Header("Privacy", "user")},
+	{phone.Header("Privacy", "user;id")},
 	{phone.From(`"Anonymous" <sip:anonymous@sotto.example>`)},
 }
 
@@ -368,31 +374,20 @@ func TestAnonymousCallerIsNotNamedToAnAccomplice(t *testing.T) {
 // requests go: nothing of a stranger's is sent there. It would come from the server's
 // own address, for which a NAT and a cautious phone are open.
 func TestNobodyHasTheServerCallAPhone(t *testing.T) {
-	behind := phone.Header("Via", "SIP/2.0/UDP 10.1.1.1;branch=z9hG4bKbehind")
-	for _, foreign := range []string{"off", "allow"} {
+	for foreign, code := range map[string]int{"off": 403, "allow": 408} {
 		for _, protect := range []string{"never", "always"} {
 			proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
-				s.Set("bob", "silence_strangers", "on")
-				for _, p := range []*proxytest.Phone{s.Mallory, s.Carol, s.Bob} {
-					if p != s.Bob {
-						s.Set(p.User, "protect_ip", protect)
-					}
+				for _, p := range []*proxytest.Phone{s.Mallory, s.Carol} {
+					s.Set(p.User, "protect_ip", protect)
 					p.Registers()
 				}
-				tok := s.Carol.Token(proxytest.Grant{To: "mallory"})
-				at := "sip:bob@" + s.Bob.Local().String()
+				s.Set("bob", "silence_strangers", "on")
+				s.Bob.Registers()
 				s.Wait(time.Second)
 				s.Bob.Forget()
-				out := s.Mallory.Invites("carol", phone.Header("Privacy-Token", tok.String()), behind, phone.Contact("<"+at+">"))
-				in := s.Carol.IsCalled()
-				in.Answers()
-				out.IsAnswered()
-				for _, method := range []string{"INFO", "OPTIONS", "MESSAGE"} { // whatever becomes of them
-					_, _ = in.Request(t.Context(), method, phone.Body("text/plain", "x"))
-					_, _ = s.Mallory.Request(t.Context(), method, at, phone.Body("text/plain", "x"))
-				}
-				call := s.Mallory.Invites(at)
-				call.IsRefused(map[string]int{"off": 403, "allow": 408}[foreign])
+				at := "sip:bob@" + s.Bob.Local().String()
+				out, in := namesAPhone(t, s, at)
+				s.Mallory.Invites(at).IsRefused(code)
 				s.Bob.HearsNothing()
 				out.HangsUp()
 				if foreign == "off" {
@@ -405,6 +400,23 @@ func TestNobodyHasTheServerCallAPhone(t *testing.T) {
 	}
 }
 
+// namesAPhone has mallory call carol from behind a server of his own, as if he were at an
+// address, and both send requests there.
+func namesAPhone(t *testing.T, s *proxytest.Stage, at string) (out, in *proxytest.Call) {
+	t.Helper()
+	tok := s.Carol.Token(proxytest.Grant{To: "mallory"})
+	behind := phone.Header("Via", "SIP/2.0/UDP 10.1.1.1;branch=z9hG4bKbehind")
+	out = s.Mallory.Invites("carol", phone.Header("Privacy-Token", tok.String()), behind, phone.Contact("<"+at+">"))
+	in = s.Carol.IsCalled()
+	in.Answers()
+	out.IsAnswered()
+	for _, method := range []string{"INFO", "OPTIONS", "MESSAGE"} { // whatever becomes of them
+		_, _ = in.Request(t.Context(), method, phone.Body("text/plain", "x"))
+		_, _ = s.Mallory.Request(t.Context(), method, at, phone.Body("text/plain", "x"))
+	}
+	return out, in
+}
+
 // Within a protected call a party has the name that it began with, whatever it
 // writes: no text comes from somebody else, and none looks like a notice.
 func TestPartyKeepsItsNameWithinTheCall(t *testing.T) {
@@ -415,33 +427,37 @@ func TestPartyKeepsItsNameWithinTheCall(t *testing.T) {
 				p.Registers()
 			}
 			out, in := s.Mallory.Connect(s.Bob)
-			target, routes := out.Dialog()
-			id, tags, _ := strings.Cut(out.Replaces(), ";to-tag=")
-			other, own, _ := strings.Cut(tags, ";from-tag=")
-			route := ""
-			for _, r := range routes {
-				route += "Route: <" + strings.Trim(r, "<>") + ">\r\n"
+			got := writesAs(t, s, out, "alice")
+			if protect == "always" && !strings.Contains(got, "\r\nFrom: <"+proxytest.URI("mallory")+">") {
+				t.Errorf("bob received of who says to be alice\n%s", got)
 			}
-			for i, name := range []string{"alice", "silenced-calls"} {
-				s.Bob.Forget()
-				b := fmt.Sprintf("MESSAGE %s SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.13:5060;branch=z9hG4bKx%d\r\n"+
-					"%sMax-Forwards: 70\r\nFrom: <%s>;tag=%s\r\nTo: <sip:bob@sotto.example>;tag=%s\r\nCall-ID: %s\r\n"+
-					"CSeq: %d MESSAGE\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\nx",
-					target, i, route, proxytest.URI(name), own, other, id, 100+i)
-				if err := s.Mallory.Send([]byte(b)); err != nil {
-					t.Fatal(err)
-				}
-				s.Wait(time.Second)
-				got := sipSince(s.Bob, 0)
-				if protect == "always" && name == "alice" && !strings.Contains(got, "\r\nFrom: <"+proxytest.URI("mallory")+">") {
-					t.Errorf("protect %s: bob received\n%s", protect, got)
-				}
-				if name == "silenced-calls" && strings.Contains(got, "From: <"+proxytest.URI(name)) {
-					t.Errorf("protect %s: bob received\n%s", protect, got)
-				}
+			if got := writesAs(t, s, out, "silenced-calls"); strings.Contains(got, "From: <"+proxytest.URI("silenced-calls")) {
+				t.Errorf("protect %s: bob received a notice of mallory's\n%s", protect, got)
 			}
 			out.HangsUp()
 			in.IsHungUp()
 		}, proxytest.Colleagues)
 	}
+}
+
+// writesAs is what bob receives of a message in the call that mallory sends in another's name.
+func writesAs(t *testing.T, s *proxytest.Stage, out *proxytest.Call, name string) string {
+	t.Helper()
+	target, routes := out.Dialog()
+	id, tags, _ := strings.Cut(out.Replaces(), ";to-tag=")
+	other, own, _ := strings.Cut(tags, ";from-tag=")
+	route := ""
+	for _, r := range routes {
+		route += "Route: <" + strings.Trim(r, "<>") + ">\r\n"
+	}
+	s.Bob.Forget()
+	b := fmt.Sprintf("MESSAGE %s SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.13:5060;branch=z9hG4bK%s\r\n"+
+		"%sMax-Forwards: 70\r\nFrom: <%s>;tag=%s\r\nTo: <sip:bob@sotto.example>;tag=%s\r\nCall-ID: %s\r\n"+
+		"CSeq: %d MESSAGE\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\nx",
+		target, name, route, proxytest.URI(name), own, other, id, 100+len(name))
+	if err := s.Mallory.Send([]byte(b)); err != nil {
+		t.Fatal(err)
+	}
+	s.Wait(time.Second)
+	return sipSince(s.Bob, 0)
 }

@@ -41,11 +41,14 @@ func TestMayGo(t *testing.T) {
 	}
 	loc := location.New(location.Limits{})
 	now := time.Now()
-	b := location.Binding{AOR: bob, Contact: "sip:bob@10.0.0.1", Expires: now.Add(time.Hour), Flow: location.Flow{Peer: phone}}
+	b := location.Binding{
+		AOR: bob, Contact: "sip:bob@10.0.0.1", Expires: now.Add(time.Hour), Flow: location.Flow{Peer: phone},
+	}
 	if _, err := loc.Update(bob, "1", 1, []location.Change{{Binding: b}}, now); err != nil {
 		t.Fatal(err)
 	}
-	trunks := peer{configs.Peer{Name: "trunk", Addresses: []configs.Prefix{{Prefix: netip.MustParsePrefix("203.0.113.0/28")}}}}
+	there := configs.Prefix{Prefix: netip.MustParsePrefix("203.0.113.0/28")}
+	trunks := peer{configs.Peer{Name: "trunk", Addresses: []configs.Prefix{there}}}
 	trunk, elsewhere := netip.MustParseAddrPort("203.0.113.5:5060"), netip.MustParseAddrPort("192.0.2.77:5060")
 	heard := target{flow: flow.Ref{Transport: "tcp", Peer: caller}}
 	for _, c := range []struct {

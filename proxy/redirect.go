@@ -26,7 +26,7 @@ func (c *call) redirect(to sip.Uri) redirection {
 	}
 	v := c.p.facts(c.who, other).judged()
 	r := redirection{to: other, behind: v.stranger && c.p.uniform(other.Host())}
-	if v.verdict == ring && !(r.behind && c.p.crowded()) {
+	if v.verdict == ring && (!r.behind || !c.p.crowded()) {
 		r.targets = c.p.devices(other)
 	}
 	if protected, why := protect(c.toward(other, v)); protected && !c.protected {

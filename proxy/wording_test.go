@@ -54,8 +54,10 @@ func TestNoticeNamesWhoWasCheckedFirst(t *testing.T) {
 	}
 	calls = append(calls, store.Silenced{Caller: "carol@example.com", Verified: true, Media: "audio"})
 	got := strings.Split(noticeText(calls), "\n")
-	if !strings.HasPrefix(got[1], "1 from carol@example.com, ") || !strings.HasPrefix(got[2], "1 from a@x.example (not verified)") {
-		t.Errorf("%q", got)
+	for i, want := range []string{"1 from carol@example.com, ", "1 from a@x.example (not verified)"} {
+		if !strings.HasPrefix(got[1+i], want) {
+			t.Errorf("line %d is %q, not %s…", 1+i, got[1+i], want)
+		}
 	}
 }
 

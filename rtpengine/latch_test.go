@@ -200,16 +200,22 @@ func TestLatchFollowsAMapping(t *testing.T) {
 			if l.dest() != same {
 				t.Error("the party is forgotten")
 			}
-			for i, s := range c.steps {
-				now = now.Add(25 * time.Millisecond)
-				early := l.latched != s.from && l.accept(s.from, now, learnNothing)
-				if taken := l.accept(s.from, now, learnAny); early || taken != s.accept {
-					t.Errorf("step %d: a packet from %v is taken: %v; before both are agreed: %v", i, s.from, taken, early)
-				}
-			}
+			take(t, &l, now, c.steps)
 			if got := l.dest(); got != c.after {
 				t.Errorf("packets go to %v, want %v", got, c.after)
 			}
 		})
+	}
+}
+
+// take has packets come to a latch, 40 a second.
+func take(t *testing.T, l *latch, now time.Time, steps []step) {
+	t.Helper()
+	for i, s := range steps {
+		now = now.Add(25 * time.Millisecond)
+		early := l.latched != s.from && l.accept(s.from, now, learnNothing)
+		if taken := l.accept(s.from, now, learnAny); early || taken != s.accept {
+			t.Errorf("step %d: a packet from %v is taken: %v; before both are agreed: %v", i, s.from, taken, early)
+		}
 	}
 }

@@ -258,15 +258,7 @@ func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool
 		s.awaited = now
 		return "", false
 	}
-	heard := [2]time.Time{s.awaited, s.awaited}
-	for _, t := range s.streams {
-		for side := range t.faces {
-			t.faces[side].read()
-			if h := t.faces[side].counts.lastHeard; h.After(heard[side]) {
-				heard[side] = h
-			}
-		}
-	}
+	heard := s.heard()
 	caller, callee := now.Sub(heard[Caller]), now.Sub(heard[Callee])
 	both, one := min(caller, callee, now.Sub(s.edited)), max(caller, callee) // are silent for so long
 	switch {
@@ -286,6 +278,20 @@ func (s *session) died(now time.Time, silence, half time.Duration) (Reason, bool
 	}
 	s.patient = now.Add(left)
 	return "", false
+}
+
+// heard is when each party was heard last, and was awaited if it was not since.
+func (s *session) heard() [2]time.Time {
+	last := [2]time.Time{s.awaited, s.awaited}
+	for _, t := range s.streams {
+		for side := range t.faces {
+			t.faces[side].read()
+			if h := t.faces[side].counts.lastHeard; h.After(last[side]) {
+				last[side] = h
+			}
+		}
+	}
+	return last
 }
 
 // holdLimit is how long nobody need send anything (ours: a day without

@@ -82,7 +82,8 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 
 // publicText is the public half of a key, as sotto key add takes it.
 func publicText(key ed25519.PrivateKey) string {
-	return keyPrefix + base64.RawURLEncoding.EncodeToString(key[ed25519.SeedSize:]) // RFC 8032 §5.1.5: seed, then public key
+	public := key[ed25519.SeedSize:] // behind the seed (RFC 8032 §5.1.5)
+	return keyPrefix + base64.RawURLEncoding.EncodeToString(public)
 }
 
 // notKey is the error of a file that holds something else.

@@ -44,7 +44,8 @@ func run(args []string, t *tell) int {
 		args = []string{"--help"} // what a newcomer means
 	}
 	p, err := kong.New(&c, kong.Name("sotto"), kong.Writers(t.out, t.err),
-		kong.Vars{"token_key": keyFile(), "version": programText()}, kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Vars{"token_key": keyFile(), "version": programText()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Description("A SIP server that protects who and where its users are in calls."))
 	if err != nil {
 		return t.fail(err)

@@ -15,12 +15,12 @@ func TestAllAddressesAreOfOneFamily(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer pc.Close()
+		t.Cleanup(func() { _ = pc.Close() })
 		l, err := realNetwork{}.Listen(addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		t.Cleanup(func() { _ = l.Close() })
 		for what, is := range map[string]string{"udp": pc.LocalAddr().String(), "tcp": l.Addr().String()} {
 			if got := netip.MustParseAddrPort(is).Addr().Is4(); got != want {
 				t.Errorf("%s %s listens on %s", what, at, is)

@@ -28,23 +28,28 @@ func TestAnswersComeFromWhereWasAsked(t *testing.T) {
 			if err != nil {
 				t.Skipf("listening: %v", err)
 			}
-			to := netip.AddrPortFrom(netip.MustParseAddr(c.dial), at.Port())
-			phone, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to)) // hears nobody else
-			if err != nil {
-				t.Skipf("dialling: %v", err)
-			}
-			defer phone.Close()
-			if _, err := io.WriteString(phone, options("")); err != nil {
-				t.Fatal(err)
-			}
-			buf := make([]byte, 100)
-			_ = phone.SetReadDeadline(time.Now().Add(10 * time.Second))
-			for _, want := range []string{"answer", "later"} {
-				n, err := phone.Read(buf)
-				if err != nil || string(buf[:n]) != want {
-					t.Errorf("from %s came %q, %v; want %q", to, buf[:n], err, want)
-				}
-			}
+			hears(t, netip.AddrPortFrom(netip.MustParseAddr(c.dial), at.Port()), "answer", "later")
 		})
+	}
+}
+
+// hears asks at an address, and expects datagrams from there.
+func hears(t *testing.T, at netip.AddrPort, all ...string) {
+	t.Helper()
+	phone, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(at)) // hears nobody else
+	if err != nil {
+		t.Skipf("dialling: %v", err)
+	}
+	t.Cleanup(func() { _ = phone.Close() })
+	if _, err := io.WriteString(phone, options("")); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 100)
+	_ = phone.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for _, want := range all {
+		n, err := phone.Read(buf)
+		if err != nil || string(buf[:n]) != want {
+			t.Errorf("from %s came %q, %v; want %q", at, buf[:n], err, want)
+		}
 	}
 }
