@@ -3,7 +3,6 @@ package proxy_test
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -74,22 +73,18 @@ func TestReferredDialogIsOpenedForNobodyElse(t *testing.T) {
 		{"as it is", func(in *proxytest.Call) string { return in.Replaces() }, true},
 		{"with other tags", func(in *proxytest.Call) string { return in.ID() + ";to-tag=x;from-tag=y" }, false},
 	} {
-		opensNothing(t, "always", func(s *proxytest.Stage, in *proxytest.Call) {
-			ask, asked := s.Bob.Connect(s.Carol)
-			to := proxytest.URI("mallory") + "?Replaces=" + url.QueryEscape(c.dialog(in))
-			ask.Does(func(ctx context.Context) error { return ask.Refer(ctx, to) })
-			_, query, _ := strings.Cut(referTo(asked), "?Replaces=")
-			replaces, err := url.PathUnescape(query)
-			if err != nil || replaces == "" {
-				t.Fatalf("%s: %q, %v", c.name, query, err)
-			}
-			if c.restart { // and forgets whose call it is
-				s.Wait(15 * time.Second)
-				s.Restart()
-			}
-			s.Carol.Invites("mallory", phone.Header("Replaces", replaces)).IsRefused(481)
-			ask.HangsUp()
-			asked.IsHungUp()
+		t.Run(c.name, func(t *testing.T) {
+			opensNothing(t, "always", func(s *proxytest.Stage, in *proxytest.Call) {
+				ask, asked := s.Bob.Connect(s.Carol)
+				_, replaces := refers(s.T(), ask, asked, proxytest.URI("mallory"), c.dialog(in))
+				if c.restart { // and forgets whose call it is
+					s.Wait(15 * time.Second)
+					s.Restart()
+				}
+				s.Carol.Invites("mallory", phone.Header("Replaces", replaces)).IsRefused(481)
+				ask.HangsUp()
+				asked.IsHungUp()
+			})
 		})
 	}
 }
@@ -108,31 +103,27 @@ func isToReplace(t *testing.T, own, next *proxytest.Call) {
 // The other party is told, and finds its own dialog, also after a restart.
 func TestDialogIsOpenedForItsParty(t *testing.T) {
 	for _, protect := range []string{"never", "always"} {
-		proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
-			for _, p := range []*proxytest.Phone{s.Alice, s.Bob, s.Carol} {
-				s.Set(p.User, "protect_ip", protect)
-				p.Registers()
-			}
-			out, in := s.Alice.Connect(s.Bob)
-			isToReplace(t, in, out.Phone.Invites("bob", phone.Header("Replaces", out.Replaces())))
-			isToReplace(t, out, in.Phone.Invites("alice", phone.Header("Replaces", in.Replaces())))
-			ask, asked := s.Bob.Connect(s.Carol)
-			to := proxytest.URI("alice") + "?Replaces=" + url.QueryEscape(in.Replaces())
-			ask.Does(func(ctx context.Context) error { return ask.Refer(ctx, to) })
-			_, query, _ := strings.Cut(referTo(asked), "?Replaces=")
-			replaces, err := url.PathUnescape(query)
-			if err != nil || replaces == "" {
-				t.Fatalf("%q, %v", query, err)
-			}
-			s.Wait(15 * time.Second)
-			s.Restart()
-			isToReplace(t, out, s.Carol.Invites("alice", phone.Header("Replaces", replaces)))
-			for _, c := range []*proxytest.Call{ask, out} {
-				c.HangsUp()
-			}
-			asked.IsHungUp()
-			in.IsHungUp()
-		}, proxytest.Colleagues)
+		t.Run("protect "+protect, func(t *testing.T) {
+			proxytest.Run(t, func(t *testing.T, s *proxytest.Stage) {
+				for _, p := range []*proxytest.Phone{s.Alice, s.Bob, s.Carol} {
+					s.Set(p.User, "protect_ip", protect)
+					p.Registers()
+				}
+				out, in := s.Alice.Connect(s.Bob)
+				isToReplace(t, in, out.Phone.Invites("bob", phone.Header("Replaces", out.Replaces())))
+				isToReplace(t, out, in.Phone.Invites("alice", phone.Header("Replaces", in.Replaces())))
+				ask, asked := s.Bob.Connect(s.Carol)
+				_, replaces := refers(t, ask, asked, proxytest.URI("alice"), in.Replaces())
+				s.Wait(15 * time.Second)
+				s.Restart()
+				isToReplace(t, out, s.Carol.Invites("alice", phone.Header("Replaces", replaces)))
+				for _, c := range []*proxytest.Call{ask, out} {
+					c.HangsUp()
+				}
+				asked.IsHungUp()
+				in.IsHungUp()
+			}, proxytest.Colleagues)
+		})
 	}
 }
 
@@ -298,12 +289,7 @@ func TestAnonymousCallerStaysUnnamed(t *testing.T) {
 				s.Set(p.User, "protect_ip", "never")
 				p.Registers()
 			}
-			out := s.Alice.Invites("bob", how...)
-			in := s.Bob.IsCalled()
-			in.Rings()
-			in.Answers()
-			out.IsAnswered()
-			proxytest.Talk(out, in)
+			out, in := s.Alice.Connect(s.Bob, how...)
 			for _, step := range []func(context.Context) error{
 				out.Hold, out.Resume, in.Hold, in.Resume,
 				func(ctx context.Context) error { return out.Info(ctx, "5") },
@@ -326,24 +312,16 @@ func TestAnonymousCallerIsNotNamedToAnAccomplice(t *testing.T) {
 				s.Set(p.User, "protect_ip", "never")
 				p.Registers()
 			}
-			out := s.Alice.Invites("bob", how...)
-			in := s.Bob.IsCalled()
-			in.Rings()
-			in.Answers()
-			out.IsAnswered()
+			out, in := s.Alice.Connect(s.Bob, how...)
 			s.Set("bob", "protect_ip", "always")
 			ask, asked := s.Bob.Connect(s.Carol)
 			target, _ := in.Dialog()
 			if code := ask.Asks("REFER", phone.Header("Refer-To", "<"+target+">")); code != 403 {
 				t.Errorf("the transfer to nobody was answered %d", code)
 			}
-			ask.Does(func(ctx context.Context) error {
-				return ask.Refer(ctx, target+"?Replaces="+url.QueryEscape(in.Replaces()))
-			})
-			uri, query, _ := strings.Cut(referTo(asked), "?Replaces=")
-			replaces, err := url.PathUnescape(query)
-			if err != nil || uri != proxytest.URI("anonymous") {
-				t.Fatalf("%s, %v", uri, err)
+			uri, replaces := refers(t, ask, asked, target, in.Replaces())
+			if uri != proxytest.URI("anonymous") {
+				t.Fatal(uri)
 			}
 			next := s.Carol.Invites(uri, phone.Header("Replaces", replaces))
 			taken := s.Alice.IsCalled()

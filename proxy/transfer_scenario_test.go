@@ -19,6 +19,20 @@ func referTo(in *proxytest.Call) string {
 	return strings.Trim(h.Value(), "<>")
 }
 
+// refers has a party refer the other one to somebody, with a dialog to be replaced
+// there; returned is both as it arrives.
+func refers(t *testing.T, by, at *proxytest.Call, to, dialog string) (uri, replaces string) {
+	t.Helper()
+	to += "?Replaces=" + url.QueryEscape(dialog)
+	by.Does(func(ctx context.Context) error { return by.Refer(ctx, to) })
+	uri, query, _ := strings.Cut(referTo(at), "?Replaces=")
+	replaces, err := url.PathUnescape(query)
+	if err != nil || replaces == "" {
+		t.Fatalf("Refer-To arrived with %q", query)
+	}
+	return uri, replaces
+}
+
 func TestProtectedBlindTransfer(t *testing.T) {
 	protected(t, func(t *testing.T, s *proxytest.Stage, out, in *proxytest.Call) {
 		s.Carol.Registers()
@@ -66,13 +80,7 @@ func TestProtectedAttendedTransfer(t *testing.T) {
 func transferred(t *testing.T, alice, bob, carol *proxytest.Phone, out, in *proxytest.Call) {
 	t.Helper()
 	ask, asked := bob.Connect(carol)
-	to := proxytest.URI("carol") + "?Replaces=" + url.QueryEscape(ask.Replaces())
-	in.Does(func(ctx context.Context) error { return in.Refer(ctx, to) })
-	uri, query, _ := strings.Cut(referTo(out), "?Replaces=")
-	replaces, err := url.PathUnescape(query)
-	if err != nil || replaces == "" {
-		t.Fatalf("Refer-To arrived with %q", query)
-	}
+	uri, replaces := refers(t, in, out, proxytest.URI("carol"), ask.Replaces())
 	next := alice.Invites(uri, phone.Header("Replaces", replaces))
 	third := carol.IsCalled()
 	if got := third.Invite.GetHeader("Replaces"); got == nil || !same(got.Value(), asked) {
