@@ -35,8 +35,11 @@ func (c *checkCmd) Run(t *tell) error {
 	return nil
 }
 
-// nameMedia is what to do where nothing says on which address media is relayed.
-const nameMedia = "media: {addresses: [192.0.2.1]}, or behind a 1:1 NAT [10.0.0.5=192.0.2.1]"
+// Nothing says on which address media is relayed, and what to do about it.
+const (
+	noMedia   = "there is no address for media: listen has none of its own"
+	nameMedia = "media: {addresses: [192.0.2.1]}, or behind a 1:1 NAT [10.0.0.5=192.0.2.1]"
+)
 
 // refused is why a server would not start with a configuration whose text is
 // good. An upgrade (SIGUSR2) asks for it before the server that runs is given up.
@@ -45,7 +48,7 @@ func refused(cfg configs.Config) error {
 		return err
 	}
 	if everybody, _ := relayAddresses(cfg); len(everybody) == 0 {
-		return hint(errors.New("there is no address for media: listen has none of its own"), nameMedia)
+		return hint(errors.New(noMedia), nameMedia)
 	}
 	if cfg.TLS.Cert == "" {
 		return nil // the server makes one

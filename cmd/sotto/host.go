@@ -119,7 +119,7 @@ func sysctl(name string) (int, bool) {
 func (d *doctor) mediaAddresses() {
 	all, networks := relayAddresses(d.cfg)
 	if len(all) == 0 {
-		d.wrong("there is no address for media: listen has none of its own")
+		d.wrong(noMedia)
 		d.hint(nameMedia)
 		return
 	}

@@ -32,13 +32,13 @@ func keyFile() string {
 // writeKey writes a key file for its owner only. It never replaces one: the
 // old key's tokens would be lost.
 func writeKey(path string, key ed25519.PrivateKey) error {
-	if old, err := readKey(path); err == nil {
-		return hint(fmt.Errorf("%s is there already", path), "use it (its public key is %s), or name another file "+
-			"with --file; every token of the old key needs it", publicText(old))
-	}
 	if _, err := os.Lstat(path); err == nil {
+		use := "use it"
+		if old, err := readKey(path); err == nil {
+			use += " (its public key is " + publicText(old) + ")"
+		}
 		return hint(fmt.Errorf("%s is there already", path),
-			"use it, or name another file with --file; every token of the old key needs it")
+			"%s, or name another file with --file; every token of the old key needs it", use)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return hint(fmt.Errorf("writing key: %w", err), "name another file with --file")
