@@ -28,41 +28,54 @@ func readRTCP(b []byte) []rtcp.Packet {
 	return all
 }
 
+// firstRTCP takes the first packet off a compound one; nil if that ends too early.
+func firstRTCP(b []byte) (first, rest []byte) {
+	if len(b) < 4 {
+		return nil, b
+	}
+	size := 4 * (int(binary.BigEndian.Uint16(b[2:])) + 1)
+	if size > len(b) {
+		return nil, b
+	}
+	return b[:size], b[size:]
+}
+
 // inClear says that a packet can be read as RTCP from its beginning to its end.
 // One that is encrypted cannot: what follows the first sender's ID is, and then
 // come an index and a tag (RFC 3711 §3.4).
 func inClear(b []byte) bool {
-	for len(b) >= 4 {
-		size := 4 * (int(binary.BigEndian.Uint16(b[2:])) + 1)
-		if b[0]>>6 != 2 || b[1] < 192 || b[1] > 223 || size > len(b) { // RFC 5761 §4
+	for len(b) > 0 {
+		first, rest := firstRTCP(b)
+		if first == nil || first[0]>>6 != 2 || first[1] < 192 || first[1] > 223 { // RFC 5761 §4
 			return false
 		}
-		b = b[size:]
+		b = rest
 	}
-	return len(b) == 0
+	return true
 }
 
 // unpadded is a compound packet without the padding that its last packet may
 // have (RFC 3550 §6.4.1).
 func unpadded(b []byte) []byte {
 	const padded = 0x20
-	for at := 0; at+4 <= len(b); {
-		words := int(binary.BigEndian.Uint16(b[at+2:]))
-		end := at + 4*(words+1)
-		if end < len(b) {
-			at = end
-			continue
-		}
-		n := int(b[len(b)-1])
-		if end > len(b) || b[at]&padded == 0 || n == 0 || n%4 != 0 || n > 4*words {
+	var last []byte
+	for rest := b; len(rest) > 0; {
+		if last, rest = firstRTCP(rest); last == nil {
 			return b
 		}
-		out := bytes.Clone(b[:len(b)-n])
-		out[at] &^= padded
-		binary.BigEndian.PutUint16(out[at+2:], uint16(words-n/4))
-		return out
 	}
-	return b
+	if len(last) == 0 || last[0]&padded == 0 {
+		return b
+	}
+	n, words := int(last[len(last)-1]), len(last)/4-1
+	if n == 0 || n%4 != 0 || n > 4*words {
+		return b
+	}
+	at := len(b) - len(last)
+	out := bytes.Clone(b[:len(b)-n])
+	out[at] &^= padded
+	binary.BigEndian.PutUint16(out[at+2:], uint16(words-n/4))
+	return out
 }
 
 // scrub re-writes a compound RTCP packet that is in the clear, so that
