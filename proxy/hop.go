@@ -140,18 +140,14 @@ func (p *Proxy) pathOf(b location.Binding) (path sip.Uri, ok bool) {
 	if _, err := sip.ParseAddressValue(b.Path[0], &path, nil); err != nil {
 		return path, false
 	}
-	addr, err := netip.ParseAddr(canonical(path.Host))
-	for i := range p.peers {
-		var target sip.Uri
-		switch {
-		case err == nil && p.peers[i].owns(addr.Unmap()):
-			return path, true
-		case err == nil, sip.ParseUri(p.peers[i].Target, &target) != nil:
-		case canonical(target.Host) == canonical(path.Host):
-			return path, true
-		}
+	host := canonical(path.Host)
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return path, p.isPeer(addr.Unmap())
 	}
-	return path, false
+	return path, slices.ContainsFunc(p.peers, func(pr peer) bool {
+		var at sip.Uri
+		return sip.ParseUri(pr.Target, &at) == nil && canonical(at.Host) == host
+	})
 }
 
 // byPath says that a phone is reached although the connection has ended over which
